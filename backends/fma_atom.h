@@ -1,0 +1,11 @@
+#pragma once
+// The atom of a target without a fitting matrix instruction: each lane multiplies and adds one element a step.
+#include "ir/target.h"
+
+namespace lathe {
+
+/// m = lanes_m, n = lanes_n, k = 1 of a subgroup of lanes_m * lanes_n lanes: lanes along n hold copies of a, lanes
+/// along m copies of b. Element types a, b = ab and c = f32.
+Atom fma_atom(int lanes_m, int lanes_n, Type ab);
+
+}  // namespace lathe

@@ -1,0 +1,221 @@
+#include "backends/spirv/target.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace lathe {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kMaxText = size_t{1} << 20, kMaxName = 256, kMaxAtoms = 256;
+constexpr int64_t kMaxSide = 1024;  // of an atom
+
+// ---- the fields, once for reading and writing. The structured binding stops compiling when a field is added.
+
+template <class T, class Visit>
+void each_field(T& target, Visit visit) {
+  auto& [name, backend, subgroup_size, fixed_subgroup_size, max_threads, shared_bytes, max_registers, f16_arithmetic,
+         f16_storage, byte_storage, mma_f16_subnormals, rte_f16, preserve_f16_denorm, preserve_f32_denorm, rte_f32,
+         ptx_isa, atoms] = target;
+  visit("name", name);
+  visit("backend", backend);
+  visit("subgroup_size", subgroup_size, 1, 128);
+  visit("fixed_subgroup_size", fixed_subgroup_size);
+  visit("max_threads", max_threads, 1, 1 << 16);
+  visit("shared_bytes", shared_bytes, 0, 1 << 30);
+  visit("max_registers", max_registers, 1, 1 << 16);
+  visit("f16_arithmetic", f16_arithmetic);
+  visit("f16_storage", f16_storage);
+  visit("byte_storage", byte_storage);
+  visit("mma_f16_subnormals", mma_f16_subnormals);
+  visit("rte_f16", rte_f16);
+  visit("preserve_f16_denorm", preserve_f16_denorm);
+  visit("preserve_f32_denorm", preserve_f32_denorm);
+  visit("rte_f32", rte_f32);
+  visit("ptx_isa", ptx_isa, 0, 999);
+  visit("atoms", atoms);
+}
+
+template <class A, class Visit>
+void each_atom_field(A& atom, Visit visit) {
+  auto& [name, m, n, k, a, b, c, layout_a, layout_b, layout_c, source] = atom;
+  visit("name", name);
+  visit("m", m, 1, kMaxSide);
+  visit("n", n, 1, kMaxSide);
+  visit("k", k, 1, kMaxSide);
+  visit("a", a);
+  visit("b", b);
+  visit("c", c);
+  visit("layout_a", layout_a);
+  visit("layout_b", layout_b);
+  visit("layout_c", layout_c);
+  visit("source", source);
+}
+
+constexpr std::pair<Backend, const char*> kBackends[] = {{Backend::ptx, "ptx"}, {Backend::spirv, "spirv"}};
+constexpr MapSource kSources[] = {MapSource::published, MapSource::probed, MapSource::assumed, MapSource::fma};
+
+// ---- writing
+
+struct Writer {
+  Json& out;
+  template <class V, class... Range>
+  void operator()(const char* key, const V& value, Range...) {
+    out[key] = json(value);
+  }
+
+ private:
+  static Json json(const std::string& s) { return s; }
+  static Json json(bool b) { return b; }
+  static Json json(int64_t i) { return i; }
+  static Json json(int i) { return i; }
+  static Json json(Type t) { return to_string(t); }
+  static Json json(const Layout& l) { return to_string(l); }
+  static Json json(MapSource s) { return to_string(s); }
+  static Json json(Backend b) {
+    for (const auto& [backend, text] : kBackends)
+      if (backend == b) return text;
+    return {};
+  }
+  static Json json(const std::vector<Atom>& atoms) {
+    Json list = Json::array();
+    for (const Atom& atom : atoms) {
+      Json one = Json::object();
+      each_atom_field(atom, Writer{one});
+      list.push_back(std::move(one));
+    }
+    return list;
+  }
+};
+
+// ---- reading
+
+struct Reader {
+  const Json& in;
+  Result<Unit>& status;  ///< the first fault
+  size_t& known;         ///< fields seen
+
+  template <class V, class... Range>
+  void operator()(const char* key, V& value, Range... range) {
+    known++;
+    if (!status) return;
+    const auto at = in.find(key);
+    const std::string field = fmt::format("{}: ", key);
+    if (at == in.end())
+      status = bad_input(field + "missing");
+    else if (Result<Unit> r = read(*at, value, range...); !r)
+      status = bad_input(field + r.error().text);
+  }
+
+ private:
+  static Result<Unit> read(const Json& j, std::string& value) {
+    if (!j.is_string()) return bad_input("a string is needed");
+    value = j.get<std::string>();
+    const bool printable =
+        std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+    if (value.empty() || value.size() > kMaxName || !printable)
+      return bad_input(fmt::format("1 to {} printable characters are needed", kMaxName));
+    return Unit{};
+  }
+  static Result<Unit> read(const Json& j, bool& value) {
+    if (!j.is_boolean()) return bad_input("true or false is needed");
+    value = j.get<bool>();
+    return Unit{};
+  }
+  template <class Int>
+  static Result<Unit> read(const Json& j, Int& value, int64_t lo, int64_t hi) {
+    const bool huge = j.is_number_unsigned() && j.get<uint64_t>() > static_cast<uint64_t>(hi);
+    if (!j.is_number_integer() || huge || j.get<int64_t>() < lo || j.get<int64_t>() > hi)
+      return bad_input(fmt::format("a whole number from {} to {} is needed", lo, hi));
+    value = static_cast<Int>(j.get<int64_t>());
+    return Unit{};
+  }
+  static Result<Unit> read(const Json& j, Type& value) {
+    const auto type = j.is_string() ? parse_type(j.get<std::string>()) : std::nullopt;
+    if (!type) return bad_input("an element type is needed");
+    value = *type;
+    return Unit{};
+  }
+  static Result<Unit> read(const Json& j, Layout& value) {
+    if (!j.is_string()) return bad_input("a layout is needed");
+    TRY_ASSIGN(value, parse_layout(j.get<std::string>()));
+    return Unit{};
+  }
+  static Result<Unit> read(const Json& j, MapSource& value) {
+    for (const MapSource s : kSources)
+      if (j == to_string(s)) return value = s, Unit{};
+    return bad_input("published, probed, assumed or fma is needed");
+  }
+  static Result<Unit> read(const Json& j, Backend& value) {
+    for (const auto& [backend, text] : kBackends)
+      if (j == text) return value = backend, Unit{};
+    return bad_input("ptx or spirv is needed");
+  }
+  static Result<Unit> read(const Json& j, std::vector<Atom>& value);
+};
+
+template <class V, class EachField>
+Result<Unit> read_object(const Json& j, V& value, EachField each) {
+  if (!j.is_object()) return bad_input("an object is needed");
+  Result<Unit> status = Unit{};
+  size_t known = 0;
+  each(value, Reader{j, status, known});
+  if (status && j.size() != known) return bad_input("a field that nobody knows");
+  return status;
+}
+
+Result<Unit> Reader::read(const Json& j, std::vector<Atom>& value) {
+  if (!j.is_array() || j.size() > kMaxAtoms)
+    return bad_input(fmt::format("a list of at most {} atoms is needed", kMaxAtoms));
+  for (size_t a = 0; a < j.size(); a++) {
+    const auto atom = read_object(j[a], value.emplace_back(), [](Atom& at, Reader r) { each_atom_field(at, r); });
+    if (!atom) return bad_input(fmt::format("{}: {}", a, atom.error().text));
+  }
+  return Unit{};
+}
+
+/// A lane map belongs to its atom and to one subgroup, and every element has one place.
+Result<Unit> check_layouts(const Target& t) {
+  for (const Atom& atom : t.atoms) {
+    const struct {
+      const char* field;
+      const Layout& layout;
+      Coord shape;
+    } maps[] = {{"layout_a", atom.layout_a, {atom.m, atom.k}},
+                {"layout_b", atom.layout_b, {atom.k, atom.n}},
+                {"layout_c", atom.layout_c, {atom.m, atom.n}}};
+    for (const auto& map : maps)
+      if (map.layout.shape() != map.shape || map.layout.threads() != t.subgroup_size || map.layout.partials() != 1 ||
+          map.layout.slots() > 128)
+        return bad_input(fmt::format("atoms: {}: {}: {} x {} over {} lanes without partial sums is needed", atom.name,
+                                     map.field, map.shape[0], map.shape[1], t.subgroup_size));
+  }
+  return Unit{};
+}
+
+Result<Target> read_target(std::string_view text) {
+  if (text.size() > kMaxText) return bad_input("over a mebibyte");
+  const Json j = Json::parse(text, nullptr, false);
+  if (j.is_discarded()) return bad_input("not JSON");
+  Target target;
+  TRY(read_object(j, target, [](Target& t, Reader r) { each_field(t, r); }));
+  if ((target.subgroup_size & (target.subgroup_size - 1)) != 0)
+    return bad_input("subgroup_size: a power of two is needed");
+  TRY(check_layouts(target));
+  return target;
+}
+
+}  // namespace
+
+std::string to_json(const Target& target) {
+  Json out = Json::object();
+  each_field(target, Writer{out});
+  return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<Target> spirv_target_from_json(std::string_view text) {
+  return read_target(text).map_error([](const Error& e) { return Error{e.code, "target file: " + e.text}; });
+}
+
+}  // namespace lathe

@@ -1,0 +1,10 @@
+# Writes OUTPUT: a header with a hash of the compiler's sources, the build id of the kernel cache.
+string(REPLACE "|" ";" FILES "${FILES}")
+set(all "")
+foreach(file ${FILES})
+  file(SHA256 ${file} hash)
+  string(APPEND all ${hash})
+endforeach()
+string(SHA256 id "${all}")
+string(SUBSTRING ${id} 0 32 id)
+file(WRITE ${OUTPUT} "#pragma once\nnamespace lathe {\ninline constexpr const char* kBuildId = \"${id}\";\n}\n")

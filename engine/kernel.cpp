@@ -1,0 +1,187 @@
+#include "engine/kernel.h"
+
+#include <chrono>
+#include <cstring>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "backends/spirv/target.h"
+#include "backends/ptx/emit.h"
+#include "backends/spirv/emit.h"
+#include "build_id.h"
+#include "ir/tile_interp.h"
+
+namespace lathe {
+namespace {
+
+double now_ms() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// What the cache keeps beside the code.
+nlohmann::json describe(const Emitted& e, const std::map<std::string, PackedLayout>& packed, const std::string& atoms, MapSource source) {
+  nlohmann::json j{{"entry", e.info.entry}, {"threads", e.info.threads}, {"subgroup_size", e.info.subgroup_size},
+                   {"shared_bytes", e.info.shared_bytes}, {"param_slots", e.info.param_slots},
+                   {"push", e.info.params_in_push_constants}, {"atoms", atoms}, {"source", static_cast<int>(source)}};
+  for (const auto& [name, p] : packed) j["packed"][name] = {{"elem", to_string(p.elem)}, {"unit", to_string(p.unit)}};
+  return j;
+}
+
+bool restore(const nlohmann::json& j, Emitted& e, std::map<std::string, PackedLayout>& packed, std::string& atoms, MapSource& source) {
+  try {
+    e.info.entry = j.at("entry");
+    e.info.threads = j.at("threads");
+    e.info.subgroup_size = j.at("subgroup_size");
+    e.info.shared_bytes = j.at("shared_bytes");
+    e.info.param_slots = j.at("param_slots");
+    e.info.params_in_push_constants = j.at("push");
+    atoms = j.at("atoms");
+    source = static_cast<MapSource>(j.at("source").get<int>());
+    if (j.contains("packed"))
+      for (const auto& [name, p] : j["packed"].items()) {
+        const auto elem = parse_type(p.at("elem").get<std::string>());
+        auto unit = parse_layout(p.at("unit").get<std::string>());
+        if (!elem || !unit) return false;
+        packed[name] = {*elem, *unit};
+      }
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
+/// The matrix instructions of a compiled kernel, by name and count.
+std::string count_atoms(const thread::Func& f, const Target& t, MapSource& source) {
+  std::map<std::string, int> counts;
+  f.walk(f.body, [&](BlockId, size_t, InstId id) {
+    if (f.inst(id).op == thread::Op::mma) counts[f.inst(id).attr.name]++;
+  });
+  std::string text;
+  source = MapSource::fma;
+  for (const auto& [name, n] : counts) {
+    text += fmt::format("{}{} x{}", text.empty() ? "" : ", ", name, n);
+    for (const Atom& a : t.atoms)
+      if (a.name == name) source = a.source;
+  }
+  return text.empty() ? "fma" : text;
+}
+
+std::string cache_key(const tile::Func& f, const Target& t, const CompileOptions& o) {
+  return runtime::hash_key({"kernel 1", kBuildId, tile::print(f), to_json(t),
+                            fmt::format("{} {}", static_cast<int>(o.factor), o.lower.aligned)});
+}
+
+}  // namespace
+
+Result<Emitted> emit(const thread::Func& f, const Target& t) {
+  Emitted e;
+  e.info.threads = static_cast<uint32_t>(f.subgroups * f.subgroup_size);
+  e.info.param_slots = static_cast<uint32_t>(f.param_slots);
+  if (t.backend == Backend::ptx) {
+    TRY_ASSIGN(const std::string text, emit_ptx(f, t));
+    e.info.entry = f.name;
+    const int64_t shared = shared_bytes(f);
+    e.info.shared_bytes = shared > kStaticSharedBytes ? static_cast<uint32_t>(shared) : 0;
+    e.code.resize(text.size() + 1);        // the driver wants a final 0
+    std::memcpy(e.code.data(), text.data(), text.size());
+    return e;
+  }
+  TRY_ASSIGN(const auto words, emit_spirv(f, t));
+  e.info.subgroup_size = t.fixed_subgroup_size ? static_cast<uint32_t>(t.subgroup_size) : 0;
+  e.info.params_in_push_constants = params_in_push_constants(f);
+  e.code.resize(words.size() * 4);
+  std::memcpy(e.code.data(), words.data(), e.code.size());
+  return e;
+}
+
+Result<std::unique_ptr<runtime::Program>> load(runtime::Device& device, const Emitted& e) {
+  runtime::ProgramInfo info = e.info;
+  if (!device.info().facts.vulkan.can_require_subgroup_size) info.subgroup_size = 0;
+  return lift(device.load(e.code, info));
+}
+
+Result<std::shared_ptr<Kernel>> Kernel::build(runtime::Device& device, const Target& target, const tile::Func& f,
+                                              const CompileOptions& options) {
+  auto k = std::make_shared<Kernel>();
+  k->func_ = f;
+  const auto cache = runtime::DiskCache::standard();
+  const std::string key = cache ? cache_key(f, target, options) : "";
+  Emitted e;
+  if (cache)
+    if (const auto hit = cache->get(key)) {
+      const std::string_view all(reinterpret_cast<const char*>(hit->data()), hit->size());
+      const size_t end = all.find('\0');
+      const auto j = end == all.npos ? nlohmann::json() : nlohmann::json::parse(all.substr(0, end), nullptr, false);
+      if (j.is_object() && restore(j, e, k->packed_, k->atoms_, k->source_)) {
+        e.code.assign(hit->begin() + static_cast<std::ptrdiff_t>(end) + 1, hit->end());
+        k->times_.from_cache = true;
+      }
+    }
+  if (!k->times_.from_cache) {
+    const double start = now_ms();
+    TRY_ASSIGN(Compiled c, compile(f, target, options));
+    TRY_ASSIGN(e, emit(c.func, target));
+    k->packed_ = std::move(c.packed);
+    k->atoms_ = count_atoms(c.func, target, k->source_);
+    k->times_.compile_ms = now_ms() - start;
+    if (cache) {
+      const std::string head = describe(e, k->packed_, k->atoms_, k->source_).dump();
+      std::vector<std::byte> entry(head.size() + 1 + e.code.size());
+      std::memcpy(entry.data(), head.data(), head.size());
+      std::memcpy(entry.data() + head.size() + 1, e.code.data(), e.code.size());
+      cache->put(key, entry);
+    }
+  }
+  const double start = now_ms();
+  TRY_ASSIGN(k->program_, load(device, e));
+  k->times_.driver_ms = now_ms() - start;
+  return k;
+}
+
+Result<runtime::LaunchRecord> Kernel::launch(const Arguments& args) const {
+  runtime::LaunchRecord r;
+  r.program = program_.get();
+  std::map<std::string, uint64_t> scalars;
+  for (const tile::Param& p : func_.params) {
+    const auto& name = func_.values[p.value].name;
+    const auto it = args.values.find(name);
+    if (it == args.values.end()) return bad_input(fmt::format("{}: no argument for parameter '{}'", func_.name, name));
+    r.params.push_back(it->second);
+    if (func_.type(p.value).is_scalar()) scalars[name] = it->second;
+  }
+  std::vector<int64_t> symbols;
+  for (ValueId s : func_.symbols) {
+    const auto& name = func_.values[s].name;
+    const auto it = args.sizes.find(name);
+    if (it == args.sizes.end()) return bad_input(fmt::format("{}: size '{}' is not known", func_.name, name));
+    if (it->second < 0 || it->second > int64_t{1} << 31) return bad_input(fmt::format("{}: size {} = {}", func_.name, name, it->second));
+    symbols.push_back(it->second);
+    r.params.push_back(static_cast<uint64_t>(it->second));
+  }
+  TRY_ASSIGN(const auto grid, tile::evaluate_grid(func_, symbols, scalars));
+  for (int64_t g : grid)
+    if (g < 1 || g > INT32_MAX) return bad_input(fmt::format("{}: a grid of {} x {} x {}", func_.name, grid[0], grid[1], grid[2]));
+  r.grid = {static_cast<uint32_t>(grid[0]), static_cast<uint32_t>(grid[1]), static_cast<uint32_t>(grid[2])};
+  return r;
+}
+
+bool is_aligned(const tile::Func& f, const Kernel::Arguments& args) {
+  auto value_of = [&](ValueId v) -> int64_t {
+    const auto it = args.sizes.find(f.values[v].name);
+    if (it != args.sizes.end()) return it->second;
+    const auto* d = f.def(v);
+    return d ? d->attr.imm : 1;
+  };
+  for (const tile::Param& p : f.params) {
+    const tile::Type& t = f.type(p.value);
+    if (t.form != tile::Form::view || t.packed) continue;
+    const auto it = args.values.find(f.values[p.value].name);
+    if (it == args.values.end() || it->second % 16) return false;
+    if (value_of(p.sizes.back()) * t.elem.bits % 128) return false;
+    for (size_t d = 0; d + 1 < p.strides.size(); d++)
+      if (value_of(p.strides[d]) * t.elem.bits % 128) return false;
+  }
+  return true;
+}
+
+}  // namespace lathe

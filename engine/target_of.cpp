@@ -1,0 +1,145 @@
+#include "engine/target_of.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "backends/fma_atom.h"
+#include "backends/spirv/target.h"
+#include "backends/ptx/target.h"
+#include "build_id.h"
+#include "engine/probe.h"
+
+namespace lathe {
+namespace {
+
+/// The newest PTX target the device runs; architecture-specific ones ("a") run on their own generation only.
+Result<Target> cuda_target(const runtime::CudaFacts& facts) {
+  const int capability = facts.major * 10 + facts.minor;
+  std::string best;
+  for (const std::string_view name : ptx_target_names()) {
+    int number = 0;
+    for (char c : name)
+      if (c >= '0' && c <= '9') number = number * 10 + (c - '0');
+    const bool exact = name.back() == 'a';
+    if (exact ? number == capability : number <= capability) best = name;
+  }
+  if (best.empty()) return unsupported(fmt::format("compute capability {}.{} is older than sm_75", facts.major, facts.minor));
+  return ptx_target(best);
+}
+
+Target vulkan_facts(const runtime::DeviceInfo& info) {
+  const runtime::VulkanFacts& v = info.facts.vulkan;
+  Target t;
+  t.name = info.name;
+  t.backend = Backend::spirv;
+  t.subgroup_size = static_cast<int>(info.facts.subgroup_size);
+  t.fixed_subgroup_size = (v.can_require_subgroup_size && v.full_subgroups) || v.subgroup_size_min == v.subgroup_size_max;
+  t.max_threads = static_cast<int>(info.facts.max_threads);
+  t.shared_bytes = static_cast<int64_t>(info.facts.shared_bytes);
+  t.f16_arithmetic = v.float16;
+  t.f16_storage = v.storage16;
+  t.byte_storage = v.storage8;
+  t.rte_f16 = v.rte_f16;
+  t.rte_f32 = v.rte_f32;
+  t.preserve_f16_denorm = v.preserve_denorm_f16;
+  t.preserve_f32_denorm = v.preserve_denorm_f32;
+  return t;
+}
+
+/// The configurations worth an atom, best first: the most work an instruction, then the narrowest (it serves few tokens).
+std::vector<runtime::MatrixConfig> usable_matrices(const runtime::VulkanFacts& v) {
+  std::vector<runtime::MatrixConfig> out;
+  for (const auto& m : v.matrices)
+    if (m.scope == "subgroup" && m.a == "f16" && m.b == "f16" && m.c == "f32" && m.result == "f32" && !m.saturating) out.push_back(m);
+  std::sort(out.begin(), out.end(), [](const auto& x, const auto& y) {
+    return x.m * x.k != y.m * y.k ? x.m * x.k > y.m * y.k : x.n < y.n;
+  });
+  return out;
+}
+
+Result<Unit> probe_atoms(runtime::Device& device, Target& t, std::vector<std::string>& lines) {
+  const runtime::VulkanFacts& v = device.info().facts.vulkan;
+  if (!v.cooperative_matrix || v.matrices.empty()) return Unit{};
+  if (!t.fixed_subgroup_size) {
+    lines.push_back("matrices are not used: the subgroup size is not fixed");
+    return Unit{};
+  }
+  TRY_ASSIGN(const bool ordered, probe_thread_order(device, t));
+  if (!ordered) {
+    lines.push_back("matrices are not used: lanes are not numbered as threads");
+    return Unit{};
+  }
+  for (const auto& m : usable_matrices(v)) {
+    Atom atom{fmt::format("coopmat {}x{}x{} f16 f32", m.m, m.n, m.k), static_cast<int>(m.m), static_cast<int>(m.n), static_cast<int>(m.k), types::f16, types::f16, types::f32};
+    atom.source = MapSource::probed;
+    struct Part {
+      thread::Use use;
+      Type elem;
+      int rows, cols;
+      Layout& layout;
+    } parts[] = {{thread::Use::a, atom.a, atom.m, atom.k, atom.layout_a},
+                 {thread::Use::b, atom.b, atom.k, atom.n, atom.layout_b},
+                 {thread::Use::c, atom.c, atom.m, atom.n, atom.layout_c}};
+    std::string line = atom.name + ":", why;
+    bool whole = true;
+    for (const Part& p : parts) {
+      TRY_ASSIGN(const auto layout, probe_lane_map(device, t, p.use, p.elem, p.rows, p.cols, why));
+      whole = whole && layout;
+      if (layout) p.layout = *layout;
+      line += layout ? fmt::format("  {}", to_string(*layout)) : fmt::format("  refused ({})", why);
+    }
+    lines.push_back(line);
+    if (whole) t.atoms.push_back(atom);
+  }
+  return Unit{};
+}
+
+Result<Target> measure(runtime::Device& device, std::vector<std::string>& lines) {
+  const runtime::DeviceInfo& info = device.info();
+  Target t;
+  if (info.api == "cuda") {
+    TRY_ASSIGN(t, cuda_target(info.facts.cuda));
+    t.shared_bytes = static_cast<int64_t>(info.facts.shared_bytes);
+  } else {
+    t = vulkan_facts(info);
+    TRY(probe_atoms(device, t, lines));
+    for (const Type ab : {types::f16, types::bf16, types::f32}) t.atoms.push_back(fma_atom(t.subgroup_size, 1, ab));
+  }
+  if (!t.atoms.empty()) {
+    TRY_ASSIGN(t.mma_f16_subnormals, probe_f16_subnormals(device, t, t.atoms.front()));
+  }
+  return t;
+}
+
+}  // namespace
+
+Result<Target> target_of(runtime::Device& device, ProbeReport* report) {
+  const runtime::DeviceInfo& info = device.info();
+  const auto cache = runtime::DiskCache::standard();
+  const std::string key = runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
+                                             info.facts.vulkan.pipeline_cache_uuid});
+  if (cache)
+    if (const auto hit = cache->get(key)) {
+      const std::string text(reinterpret_cast<const char*>(hit->data()), hit->size());
+      const auto j = nlohmann::json::parse(text, nullptr, false);
+      if (j.is_object() && j.contains("target")) {
+        auto t = spirv_target_from_json(j["target"].dump());
+        if (t) {
+          if (report) *report = {j.value("maps", std::vector<std::string>{}), true};
+          return t;
+        }
+      }
+    }
+  std::vector<std::string> lines;
+  TRY_ASSIGN(const Target t, measure(device, lines));
+  if (report) *report = {lines, false};
+  if (cache) {
+    const std::string text = nlohmann::json{{"target", nlohmann::json::parse(to_json(t))}, {"maps", lines}}.dump();
+    cache->put(key, std::as_bytes(std::span(text)));
+  }
+  return t;
+}
+
+}  // namespace lathe

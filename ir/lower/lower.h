@@ -1,0 +1,26 @@
+#pragma once
+// Tile IR with layouts -> Thread IR.
+#include <map>
+
+#include "ir/pass/packed.h"
+#include "ir/pass/passes.h"
+#include "ir/thread.h"
+
+namespace lathe {
+
+struct LowerOptions {
+  /// Every view's address is 16-byte aligned and its rows are whole 16-byte pieces: the last size and the strides are
+  /// multiples of 16 bytes. Without it rows are accessed element by element.
+  bool aligned = false;
+};
+
+struct Lowered {
+  thread::Func func;
+  std::map<std::string, PackedLayout> packed;      ///< by parameter name
+};
+
+/// needs: infer_layouts. Errors: a packed parameter whose loads ask for different units; shared memory over the target's;
+/// an operation on a type the target lacks.
+Result<Lowered> lower(const tile::Func& f, const Target& target, const LowerOptions& options);
+
+}  // namespace lathe

@@ -1,0 +1,307 @@
+// Loads and stores of global memory: plain views with masked edges, and packed parameters.
+#include <algorithm>
+#include <fmt/format.h>
+#include <numeric>
+
+#include "ir/lower/lowering.h"
+
+namespace lathe {
+
+thread::Type Lowering::access_type(int64_t bits) {
+  if (bits == 8) return thread::kI8;
+  if (bits == 16) return thread::kI16;
+  return thread::kI32.with_lanes(static_cast<int>(bits / 32));
+}
+
+/// The slots of a thread, cut into accesses of neighbours in memory.
+std::vector<Access> Lowering::plan_accesses(const Layout& l, const MemoryLayout& m, int64_t max_elems) {
+  const int64_t elems = wide_access(l, m, max_elems).elems;
+  std::vector<std::pair<int64_t, int64_t>> by_address;
+  for (int64_t s = 0; s < l.slots(); s++) by_address.push_back({m.address(l.at(0, s)), s});
+  std::sort(by_address.begin(), by_address.end());
+  std::vector<Access> out;
+  for (size_t i = 0; i < by_address.size(); i += static_cast<size_t>(elems)) {
+    Access a;
+    for (size_t e = i; e < i + static_cast<size_t>(elems); e++) a.slots.push_back(by_address[e].second);
+    a.first = l.at(0, a.slots[0]);
+    out.push_back(a);
+  }
+  return out;
+}
+
+Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank) {
+  const tile::Param& p = *views_.at(i.args[0]);
+  const tile::Type& view = type(i.args[0]);
+  const ValueId eb = b_.i64(std::max<int64_t>(1, view.elem.bits / 8));
+  ViewAddress a{kNone, std::vector<ValueId>(rank, kNone), {}};
+  ValueId row_bytes = eb, offset = kNone;
+  if (view.elem.bits < 8) row_bytes = kNone;
+  for (size_t d = rank; d-- > 0;) {
+    const ValueId index = scalar(i.args[1 + d]), size = scalar(p.sizes[d]);
+    if (d + 1 < rank && p.strides.empty()) {
+      const ValueId inner = scalar(p.sizes[d + 1]);
+      if (d + 2 == rank && view.elem.bits < 8)          // a row of codes ends on a whole byte
+        row_bytes = emit(Op::shr_u, {emit(Op::add, {emit(Op::mul, {inner, b_.i64(view.elem.bits)}), b_.i64(7)}), b_.i64(3)});
+      else
+        row_bytes = emit(Op::mul, {row_bytes, inner});
+    } else if (d + 1 < rank) {
+      row_bytes = emit(Op::mul, {scalar(p.strides[d]), eb});
+    }
+    ValueId bytes = d + 1 == rank && view.elem.bits < 8 ? emit(Op::shr_u, {emit(Op::mul, {index, b_.i64(view.elem.bits)}), b_.i64(3)})
+                                                        : emit(Op::mul, {index, row_bytes});
+    offset = offset == kNone ? bytes : emit(Op::add, {bytes, offset});
+    if (d + 1 < rank) a.stride_bytes[d] = row_bytes;
+    // What is left of the view, clamped so that 32-bit comparisons are enough.
+    const ValueId left = emit(Op::min_s, {emit(Op::sub, {size, index}), b_.i64(int64_t{1} << 30)});
+    a.left.insert(a.left.begin(), cvt(Op::trunc, emit(Op::max_s, {left, b_.i64(0)}), thread::kI32));
+  }
+  a.base = emit(Op::add, {scalar(i.args[0]), offset});
+  return a;
+}
+
+/// The byte address of the element at thread part + `first`; the part known now goes into the immediate.
+ValueId Lowering::access_address(const ViewAddress& a, const Layout& l, const Coord& first, int elem_bits, int64_t& imm) {
+  ValueId sum = a.base;
+  imm = 0;
+  for (size_t d = 0; d < first.size(); d++) {
+    const ValueId coord = thread_coord(l, static_cast<int>(d));
+    if (a.stride_bytes[d] == kNone) {
+      ValueId bytes = emit(Op::mul, {coord, b_.i32(elem_bits)});
+      bytes = emit(Op::shr_u, {bytes, b_.i32(3)});
+      sum = emit(Op::add, {sum, cvt(Op::zext, bytes, thread::kI64)});
+      imm = first[d] * elem_bits / 8;
+      continue;
+    }
+    const ValueId row = cvt(Op::zext, emit(Op::add, {coord, b_.i32(first[d])}), thread::kI64);
+    sum = emit(Op::add, {sum, emit(Op::mul, {row, a.stride_bytes[d]})});
+  }
+  return sum;
+}
+
+ValueId Lowering::in_bounds(const ViewAddress& a, const Layout& l, const Coord& first) {
+  ValueId all = kNone;
+  for (size_t d = 0; d < first.size(); d++) {
+    const ValueId at = emit(Op::add, {thread_coord(l, static_cast<int>(d)), b_.i32(first[d])});
+    const ValueId inside = emit(Op::lt_s, {at, a.left[d]});
+    all = all == kNone ? inside : emit(Op::band, {all, inside});
+  }
+  return all;
+}
+
+std::vector<ValueId> Lowering::split_words(ValueId loaded) {
+  const TT t = b_.type(loaded);
+  if (t.lanes == 1) return {t.scalar == thread::Scalar::i32 ? loaded : cvt(Op::zext, loaded, thread::kI32)};
+  std::vector<ValueId> words;
+  for (int w = 0; w < t.lanes; w++) words.push_back(emit(Op::get, {loaded}, {.type = thread::kI32, .imm = w}));
+  return words;
+}
+
+/// `count` elements in compute form from the words that hold them in order.
+std::vector<ValueId> Lowering::elements_of_words(const std::vector<ValueId>& words, lathe::Type elem, int64_t count) {
+  std::vector<ValueId> out;
+  for (int64_t e = 0; e < count; e++) {
+    const int64_t bit = e * elem.bits;
+    const ValueId word = words[static_cast<size_t>(bit / 32)];
+    if (elem.bits == 64) {
+      const ValueId lo = cvt(Op::zext, words[static_cast<size_t>(2 * e)], thread::kI64);
+      const ValueId hi = cvt(Op::zext, words[static_cast<size_t>(2 * e + 1)], thread::kI64);
+      out.push_back(emit(Op::bor, {lo, emit(Op::shl, {hi, b_.i32(32)})}));
+    } else if (elem == types::f32) {
+      out.push_back(cvt(Op::bitcast, word, thread::kF32));
+    } else if (elem.is_float()) {
+      const TT half{storage_scalar(elem)};
+      const ValueId pair = cvt(Op::bitcast, word, half.with_lanes(2));
+      const ValueId v = emit(Op::get, {pair}, {.type = half, .imm = bit % 32 / 16});
+      out.push_back(half.scalar == thread::Scalar::bf16 ? cvt(Op::fcvt, v, thread::kF32) : v);
+    } else if (elem.bits == 32) {
+      out.push_back(word);
+    } else if (elem.kind == Kind::sint) {
+      const ValueId up = emit(Op::shl, {word, b_.i32(32 - bit % 32 - elem.bits)});
+      out.push_back(emit(Op::shr_s, {up, b_.i32(32 - elem.bits)}));
+    } else {
+      out.push_back(emit(Op::band, {emit(Op::shr_u, {word, b_.i32(bit % 32)}), b_.i32((int64_t{1} << elem.bits) - 1)}));
+      if (elem.kind == Kind::boolean) out.back() = emit(Op::ne, {out.back(), b_.i32(0)});
+    }
+  }
+  return out;
+}
+
+TileRegs Lowering::gather(lathe::Type elem, const Layout& l, const std::vector<Access>& accesses,
+                          const std::vector<ValueId>& loaded) {
+  std::vector<ValueId> elements(static_cast<size_t>(l.slots()), kNone);
+  for (size_t a = 0; a < accesses.size(); a++) {
+    const auto values = elements_of_words(split_words(loaded[a]), elem, static_cast<int64_t>(accesses[a].slots.size()));
+    for (size_t e = 0; e < values.size(); e++) elements[static_cast<size_t>(accesses[a].slots[e])] = values[e];
+  }
+  return assemble(elem, l, elements);
+}
+
+namespace {
+int64_t widest(lathe::Type elem, bool aligned, int64_t multiple) {
+  const int64_t elems = 128 / elem.bits;
+  if (!aligned) return elem.bits < 8 ? std::gcd(int64_t{8 / elem.bits}, multiple) : 1;
+  return std::gcd(elems, multiple);
+}
+MemoryLayout rows_apart(const Coord& shape) { return row_major(shape, int64_t{1} << 24); }
+}  // namespace
+
+Result<Unit> Lowering::load_view(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const Layout& l = *t.layout;
+  if (t.elem.bits < 8 && 8 % t.elem.bits) return unsupported(fmt::format("load: plain rows of {}", to_string(t.elem)));
+  const int64_t max_elems = widest(t.elem, options_.aligned, known_multiple(i.args.back()));
+  const auto accesses = plan_accesses(l, rows_apart(l.shape()), max_elems);
+  const auto elems = static_cast<int64_t>(accesses[0].slots.size());
+  if (elems * t.elem.bits < 8)
+    return unsupported(fmt::format("load: {} in layout {} splits a byte between slots", to_string(t.elem), to_string(l)));
+  const ViewAddress a = view_address(i, l.shape().size());
+  std::vector<ValueId> loaded;
+  for (const Access& access : accesses) {
+    thread::Attr attr{.type = t.elem.bits == 64 ? thread::kI32x2 : access_type(elems * t.elem.bits)};
+    if (t.elem.bits == 64 && elems == 2) attr.type = thread::kI32x4;
+    const ValueId address = access_address(a, l, access.first, t.elem.bits, attr.imm);
+    loaded.push_back(emit(Op::load_global, {address, in_bounds(a, l, access.first)}, attr));
+  }
+  tiles_[i.results[0]] = gather(t.elem, l, accesses, loaded);
+  return Unit{};
+}
+
+/// The value a store of the access writes.
+ValueId Lowering::pack_access(const TileRegs& t, const Access& a) {
+  const int bits = t.elem.bits;
+  std::vector<ValueId> words;
+  for (size_t e = 0; e < a.slots.size(); e++) {
+    ValueId v = element(t, a.slots[e]);
+    if (bits == 64) {
+      words.push_back(cvt(Op::trunc, v, thread::kI32));
+      words.push_back(cvt(Op::trunc, emit(Op::shr_u, {v, b_.i32(32)}), thread::kI32));
+      continue;
+    }
+    if (t.elem.kind == Kind::boolean) v = cvt(Op::zext, v, thread::kI32);
+    if (t.elem == types::f32) v = cvt(Op::bitcast, v, thread::kI32);
+    if (t.elem.is_float() && bits == 16) {
+      const TT half{storage_scalar(t.elem)};
+      if (b_.type(v) != half) v = cvt(Op::fcvt, v, half);
+      if (a.slots.size() == 1) return cvt(Op::bitcast, v, thread::kI16);
+      if (e % 2 == 0) words.push_back(v);
+      else words.back() = cvt(Op::bitcast, emit(Op::vec, {words.back(), v}, {.type = half.with_lanes(2)}), thread::kI32);
+      continue;
+    }
+    const auto bit = static_cast<int64_t>(e) * bits % 32;
+    if (bits < 32) v = emit(Op::band, {v, b_.i32((int64_t{1} << bits) - 1)});
+    if (bit) v = emit(Op::shl, {v, b_.i32(bit)});
+    if (bit) words.back() = emit(Op::bor, {words.back(), v});
+    else words.push_back(v);
+  }
+  const auto total = static_cast<int64_t>(a.slots.size()) * bits;
+  if (total < 32) return cvt(Op::trunc, words[0], access_type(total));
+  if (words.size() == 1) return words[0];
+  return emit(Op::vec, words, {.type = thread::kI32.with_lanes(static_cast<int>(words.size()))});
+}
+
+Result<Unit> Lowering::store_view(const Inst& i) {
+  TileRegs& t = tiles_.at(i.args.back());
+  const Layout& l = t.layout;
+  if (type(i.args[0]).packed) return unsupported("store: a packed parameter is only read");
+  if (t.elem.bits < 8 && 8 % t.elem.bits) return unsupported(fmt::format("store: plain rows of {}", to_string(t.elem)));
+  spread_fragments(t);
+  const int64_t max_elems = widest(t.elem, options_.aligned, known_multiple(i.args[i.args.size() - 2]));
+  const auto accesses = plan_accesses(l, rows_apart(l.shape()), max_elems);
+  if (static_cast<int64_t>(accesses[0].slots.size()) * t.elem.bits < 8)
+    return unsupported(fmt::format("store: {} in layout {} would share a byte between threads", to_string(t.elem), to_string(l)));
+  const ViewAddress a = view_address(i, l.shape().size());
+  const ValueId mine = owner(l);
+  for (const Access& access : accesses) {
+    thread::Attr attr;
+    const ValueId address = access_address(a, l, access.first, t.elem.bits, attr.imm);
+    ValueId ok = in_bounds(a, l, access.first);
+    if (mine != kNone) ok = emit(Op::band, {ok, mine});
+    b_.effect(Op::store_global, {address, pack_access(t, access), ok}, attr);
+  }
+  return Unit{};
+}
+
+/// Whole units: thread digits above the lanes and slots above the unit choose the unit, the lane its piece.
+Result<Unit> Lowering::load_packed(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const PackedLayout& p = packed_.at(name(i.args[0]));
+  const auto outer = divide(*t.layout, p.unit);
+  if (!outer) return internal_error(fmt::format("layout {} is not made of units {}", to_string(*t.layout), to_string(p.unit)));
+  for (size_t d = 0; d < 2; d++)
+    if (known_multiple(i.args[1 + d]) % p.unit.shape()[d])
+      return bad_input(fmt::format("{}: a load must start at a multiple of the unit {} x {}", name(i.args[0]), p.unit_n(), p.unit_k()));
+
+  // lane within the unit, copies skipped
+  ValueId lane = kNone;
+  int64_t below = p.unit.threads(), stored = p.lanes();
+  for (const Mode& m : p.unit.T()) {
+    below /= m.n;
+    if (m.d == Mode::kReplicate) continue;
+    stored /= m.n;
+    ValueId digit = thread_digit(below, m.n);
+    if (stored > 1) digit = emit(Op::mul, {digit, b_.i32(stored)});
+    lane = lane == kNone ? digit : emit(Op::add, {lane, digit});
+  }
+  const int64_t piece = p.piece_bytes(), unit_slots = p.unit.slots();
+  const Layout& wide = *outer;             // its thread digits stand above the lanes
+  auto outer_coord = [&](int d) {
+    ValueId sum = kNone;
+    int64_t under = threads();
+    for (const Mode& m : wide.T()) {
+      under /= m.n;
+      if (m.d != d) continue;
+      ValueId part = thread_digit(under, m.n);
+      if (m.w > 1) part = emit(Op::mul, {part, b_.i32(m.w)});
+      sum = sum == kNone ? part : emit(Op::add, {sum, part});
+    }
+    return sum == kNone ? b_.i32(0) : sum;
+  };
+  const tile::Param& param = *views_.at(i.args[0]);
+  ValueId units[2], sizes[2], at[2];
+  for (int d = 0; d < 2; d++) {
+    const int64_t extent = p.unit.shape()[static_cast<size_t>(d)];
+    const ValueId size = scalar(param.sizes[static_cast<size_t>(d)]);
+    sizes[d] = cvt(Op::trunc, emit(Op::div_u, {emit(Op::add, {size, b_.i64(extent - 1)}), b_.i64(extent)}), thread::kI32);
+    units[d] = emit(Op::div_u, {index32(i.args[static_cast<size_t>(1 + d)]), b_.i32(extent)});
+    at[d] = outer_coord(d);
+  }
+  std::vector<ValueId> words;
+  const ValueId lane_bytes = lane == kNone ? b_.i64(0) : cvt(Op::zext, emit(Op::mul, {lane, b_.i32(piece)}), thread::kI64);
+  const ValueId base = emit(Op::add, {scalar(i.args[0]), lane_bytes});
+  const ValueId columns = emit(Op::add, {units[1], at[1]});
+  for (int64_t u = 0; u < outer->slots(); u++) {
+    const Coord c = outer->at(0, u);
+    const ValueId row = emit(Op::add, {emit(Op::add, {units[0], at[0]}), b_.i32(c[0])});
+    const ValueId column = emit(Op::add, {columns, b_.i32(c[1])});
+    const ValueId inside = emit(Op::band, {emit(Op::lt_s, {row, sizes[0]}), emit(Op::lt_s, {column, sizes[1]})});
+    // Rows of units first: their product leaves the loops over k.
+    const ValueId row_start = emit(Op::mul, {cvt(Op::zext, row, thread::kI64),
+                                             emit(Op::mul, {cvt(Op::zext, sizes[1], thread::kI64), b_.i64(p.unit_bytes())})});
+    const ValueId start = emit(Op::mul, {cvt(Op::zext, columns, thread::kI64), b_.i64(p.unit_bytes())});
+    const ValueId address = emit(Op::add, {emit(Op::add, {base, row_start}), start});
+    for (int64_t j = 0; j < p.pieces(); j++) {
+      thread::Attr attr{.type = access_type(piece * 8), .imm = c[1] * p.unit_bytes() + j * p.lanes() * piece};
+      const auto loaded = split_words(emit(Op::load_global, {address, inside}, attr));
+      words.insert(words.end(), loaded.begin(), loaded.end());
+    }
+  }
+  TileRegs out{t.elem, *t.layout, {}, false, {}, kNone};
+  if (t.elem.bits < 16) {
+    out.regs = words;
+    out.paired = true;
+  } else {
+    std::vector<ValueId> elements;         // unit by unit: a unit of one 16-bit slot ends inside a word
+    const size_t per_unit = words.size() / static_cast<size_t>(outer->slots());
+    for (size_t u = 0; u < static_cast<size_t>(outer->slots()); u++) {
+      const std::vector<ValueId> mine(words.begin() + static_cast<std::ptrdiff_t>(u * per_unit),
+                                      words.begin() + static_cast<std::ptrdiff_t>((u + 1) * per_unit));
+      const auto some = elements_of_words(mine, t.elem, unit_slots);
+      elements.insert(elements.end(), some.begin(), some.end());
+    }
+    out = assemble(t.elem, *t.layout, elements);
+  }
+  tiles_[i.results[0]] = out;
+  return Unit{};
+}
+
+}  // namespace lathe

@@ -1,0 +1,158 @@
+// Scalars, and the one table of what an element operation becomes.
+#include <bit>
+#include <cmath>
+#include <fmt/format.h>
+#include <numeric>
+
+#include "ir/lower/lowering.h"
+
+namespace lathe {
+namespace {
+
+/// Thread operation for a tile operation: on floats, on signed, on unsigned integers (and bool). Rows with Op::yield: none.
+struct ElementRow {
+  tile::Op op;
+  thread::Op flt, sint, uint;
+};
+constexpr auto kNo = thread::Op::yield;
+constexpr ElementRow kElementRows[] = {
+    {tile::Op::add, thread::Op::add, thread::Op::add, thread::Op::add},
+    {tile::Op::sub, thread::Op::sub, thread::Op::sub, thread::Op::sub},
+    {tile::Op::mul, thread::Op::mul, thread::Op::mul, thread::Op::mul},
+    {tile::Op::div, thread::Op::fdiv, thread::Op::div_s, thread::Op::div_u},
+    {tile::Op::rem, kNo, thread::Op::rem_s, thread::Op::rem_u},
+    {tile::Op::min, thread::Op::fmin, thread::Op::min_s, thread::Op::min_u},
+    {tile::Op::max, thread::Op::fmax, thread::Op::max_s, thread::Op::max_u},
+    {tile::Op::band, kNo, thread::Op::band, thread::Op::band},
+    {tile::Op::bor, kNo, thread::Op::bor, thread::Op::bor},
+    {tile::Op::bxor, kNo, thread::Op::bxor, thread::Op::bxor},
+    {tile::Op::bnot, kNo, thread::Op::bnot, thread::Op::bnot},
+    {tile::Op::shl, kNo, thread::Op::shl, thread::Op::shl},
+    {tile::Op::shr, kNo, thread::Op::shr_s, thread::Op::shr_u},
+    {tile::Op::fma, thread::Op::fma, kNo, kNo},
+    {tile::Op::neg, thread::Op::neg, thread::Op::neg, thread::Op::neg},
+    {tile::Op::abs, thread::Op::abs, thread::Op::abs, kNo},
+    {tile::Op::log2, thread::Op::log2, kNo, kNo},
+    {tile::Op::sqrt, thread::Op::sqrt, kNo, kNo},
+    {tile::Op::rsqrt, thread::Op::rsqrt, kNo, kNo},
+    {tile::Op::lt, thread::Op::flt, thread::Op::lt_s, thread::Op::lt_u},
+    {tile::Op::le, thread::Op::fle, thread::Op::le_s, thread::Op::le_u},
+    {tile::Op::eq, thread::Op::eq, thread::Op::eq, thread::Op::eq},
+    {tile::Op::ne, thread::Op::ne, thread::Op::ne, thread::Op::ne},
+};
+
+}  // namespace
+
+/// `elem` is the type of the last operand (select's condition is bool); operands are in compute form.
+Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args) {
+  if (op == tile::Op::select) return emit(Op::select, args);
+  if (op == tile::Op::exp) {               // e^x = 2^(x log2 e), the product in two parts to keep its error under an ulp
+    const ValueId hi = emit(Op::mul, {args[0], b_.f32(1.44269504F)});
+    const ValueId lo = emit(Op::mul, {args[0], b_.f32(1.92596299e-8F)});
+    return emit(Op::exp2, {emit(Op::add, {hi, lo})});
+  }
+  if ((op == tile::Op::div || op == tile::Op::rem) && elem.is_int()) {       // x / 0 is 0 by definition
+    const TT t = b_.type(args[1]);
+    const ValueId zero = b_.constant(t, 0), is_zero = emit(Op::eq, {args[1], zero});
+    const ValueId safe = emit(Op::select, {is_zero, b_.constant(t, 1), args[1]});
+    const bool sign = elem.kind == Kind::sint;
+    const Op quotient = op == tile::Op::div ? (sign ? Op::div_s : Op::div_u) : (sign ? Op::rem_s : Op::rem_u);
+    return emit(Op::select, {is_zero, zero, emit(quotient, {args[0], safe})});
+  }
+  for (const ElementRow& row : kElementRows)
+    if (row.op == op) {
+      const Op lowered = elem.is_float() ? row.flt : elem.kind == Kind::sint ? row.sint : row.uint;
+      if (lowered == kNo) break;
+      return emit(lowered, args);
+    }
+  return internal_error(fmt::format("{} on {} has no lowering", tile::info(op).name, to_string(elem)));
+}
+
+ValueId Lowering::constant_of(lathe::Type elem, double num, int64_t integer) {
+  const TT t = compute_type(elem);
+  if (!elem.is_float()) return b_.constant(t, elem.kind == Kind::boolean ? integer & 1 : integer);
+  const uint64_t raw = encode(elem, num);
+  if (t.scalar == thread::Scalar::f16) return b_.constant(t, static_cast<int64_t>(raw));
+  return b_.f32(static_cast<float>(decode(elem, raw)));
+}
+
+ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
+  const TT want = compute_type(to);
+  auto wrap = [&](ValueId x) {             // an integer under 32 bits in its i32 register
+    if (!to.is_int() || to.bits >= 32) return x;
+    const ValueId count = b_.i32(32 - to.bits);
+    return emit(to.kind == Kind::sint ? Op::shr_s : Op::shr_u, {emit(Op::shl, {x, count}), count});
+  };
+  auto clamp = [&](ValueId x) {            // a float out of range goes to the nearest end
+    if (to.bits > 32 || (to.bits == 32 && to.kind == Kind::sint)) return x;
+    if (to.bits == 32) return emit(Op::max_s, {x, b_.constant(want, 0)});
+    const int64_t lo = to.kind == Kind::sint ? -(int64_t{1} << (to.bits - 1)) : 0;
+    const int64_t hi = to.kind == Kind::sint ? -lo - 1 : (int64_t{1} << to.bits) - 1;
+    return emit(Op::min_s, {emit(Op::max_s, {x, b_.constant(want, lo)}), b_.constant(want, hi)});
+  };
+  if (from == to) return v;
+  if (to.kind == Kind::boolean)
+    return emit(Op::ne, {v, from.is_float() && b_.type(v).scalar == thread::Scalar::f16 ? b_.constant(thread::kF16, 0)
+                            : from.is_float()                                          ? b_.f32(0)
+                                                                                       : b_.constant(b_.type(v), 0)});
+  if (from.is_float()) {
+    const bool half = b_.type(v).scalar == thread::Scalar::f16;
+    if (want.scalar == thread::Scalar::f16) return half ? v : cvt(Op::fcvt, v, thread::kF16);
+    const ValueId wide = half ? cvt(Op::fcvt, v, thread::kF32) : v;
+    if (to.is_float()) return to.bits == 32 ? wide : cvt(Op::fcvt, cvt(Op::fcvt, wide, thread::kBF16), thread::kF32);
+    return clamp(cvt(Op::f2s, wide, want));
+  }
+  const bool sign = from.kind == Kind::sint;
+  if (to.is_float()) {
+    if (from.kind == Kind::boolean) v = cvt(Op::zext, v, thread::kI32);
+    const ValueId wide = cvt(sign ? Op::s2f : Op::u2f, v, thread::kF32);
+    return to.bits == 32 ? wide : convert_scalar(wide, types::f32, to);
+  }
+  if (from.kind == Kind::boolean) return wrap(cvt(Op::zext, v, want));
+  if (want.scalar == b_.type(v).scalar) return wrap(v);
+  if (want.scalar == thread::Scalar::i64) return cvt(sign ? Op::sext : Op::zext, v, want);
+  return wrap(cvt(Op::trunc, v, thread::kI32));
+}
+
+Result<Unit> Lowering::scalar_inst(const Inst& i) {
+  const lathe::Type elem = type(i.results[0]).elem;
+  ValueId& out = scalars_[i.results[0]];
+  switch (i.op) {
+    case tile::Op::constant: out = constant_of(i.attr.elem, i.attr.num, i.attr.imm); return Unit{};
+    case tile::Op::group_id:
+      out = cvt(Op::zext, emit(Op::group_id, {}, {.type = thread::kI32, .imm = i.attr.imm}), thread::kI64);
+      return Unit{};
+    case tile::Op::ceildiv: {
+      const ValueId d = scalar(i.args[1]);
+      const ValueId up = emit(Op::add, {scalar(i.args[0]), emit(Op::sub, {d, b_.i64(1)})});
+      out = emit(Op::div_s, {up, d});
+      return Unit{};
+    }
+    case tile::Op::cast: out = convert_scalar(scalar(i.args[0]), type(i.args[0]).elem, elem); return Unit{};
+    default: break;
+  }
+  std::vector<ValueId> args;
+  for (ValueId a : i.args) args.push_back(scalar(a));
+  TRY_ASSIGN(out, elementwise(i.op, type(i.args.back()).elem, args));
+  return Unit{};
+}
+
+/// A number that divides the i64 scalar v for certain.
+int64_t Lowering::known_multiple(ValueId v) const {
+  const Inst* d = f_.def(v);
+  if (!d) {
+    for (InstId l = 0; l < f_.insts.size(); l++)          // the index of a loop
+      if (f_.insts[l].op == tile::Op::loop && f_.blocks[f_.insts[l].blocks[0]].params[0] == v)
+        return std::gcd(known_multiple(f_.insts[l].args[0]), known_multiple(f_.insts[l].args[2]));
+    return 1;
+  }
+  switch (d->op) {
+    case tile::Op::constant: return d->attr.imm == 0 ? int64_t{1} << 30 : std::abs(d->attr.imm);
+    case tile::Op::mul: return std::min(known_multiple(d->args[0]) * known_multiple(d->args[1]), int64_t{1} << 30);
+    case tile::Op::add:
+    case tile::Op::sub: return std::gcd(known_multiple(d->args[0]), known_multiple(d->args[1]));
+    default: return 1;
+  }
+}
+
+}  // namespace lathe

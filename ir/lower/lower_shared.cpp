@@ -1,0 +1,358 @@
+// What crosses threads: layout conversion, reductions, shared tiles. Barriers are placed from the reads and writes of each
+// array since the last one.
+#include <algorithm>
+#include <bit>
+#include <fmt/format.h>
+#include <numeric>
+
+#include "ir/lower/lowering.h"
+
+namespace lathe {
+namespace {
+
+constexpr int kBanks = 32;                 // 4-byte banks; a phase of an access moves one row of them
+
+/// An order of dimensions (the last one contiguous) and a row pitch, with the accesses both sides make.
+struct Exchange {
+  std::vector<int> order;
+  MemoryLayout memory;
+  int64_t write_elems = 1, read_elems = 1;
+};
+
+/// Rows of banks that the lanes of subgroup 0 touch in one access of `elems` elements: its cost in phases.
+int64_t phases(const Layout& l, const MemoryLayout& m, int64_t elems, int elem_bytes, int lanes) {
+  const int64_t bytes = elems * elem_bytes, per_phase = std::max<int64_t>(1, std::min<int64_t>(lanes, kBanks * 4 / bytes));
+  int64_t total = 0;
+  for (int64_t first = 0; first < lanes; first += per_phase) {
+    std::map<int64_t, std::set<int64_t>> rows;             // bank -> rows touched
+    for (int64_t lane = first; lane < std::min<int64_t>(lanes, first + per_phase); lane++) {
+      const int64_t at = m.address(l.at(lane, 0)) * elem_bytes;
+      for (int64_t b = at / 4; b <= (at + bytes - 1) / 4; b++) rows[b % kBanks].insert(b / kBanks);
+    }
+    size_t worst = 1;
+    for (const auto& [bank, set] : rows) worst = std::max(worst, set.size());
+    total += static_cast<int64_t>(worst);
+  }
+  return total;
+}
+
+/// The cheapest of a few orders and pitches for tile memory written as `from` and read as `to`.
+Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, int lanes) {
+  Exchange best;
+  int64_t best_cost = -1;
+  const int rank = from.rank();
+  for (int last = rank - 1; last >= 0; last--) {
+    Exchange e;
+    for (int d = 0; d < rank; d++)
+      if (d != last) e.order.push_back(d);
+    e.order.push_back(last);
+    const Layout w = transpose(from, e.order), r = transpose(to, e.order);
+    const int64_t columns = w.shape().back(), most = 16 / elem_bytes;
+    for (const int64_t pad_bytes : {0, 16, 32, 64, 4, 8}) {
+      if (pad_bytes % elem_bytes) continue;
+      e.memory = row_major(w.shape(), columns + pad_bytes / elem_bytes);
+      e.write_elems = wide_access(w, e.memory, most).elems;
+      e.read_elems = wide_access(r, e.memory, most).elems;
+      const int64_t cost = phases(w, e.memory, e.write_elems, elem_bytes, lanes) * (w.slots() / e.write_elems) +
+                           phases(r, e.memory, e.read_elems, elem_bytes, lanes) * (r.slots() / e.read_elems);
+      if (best_cost < 0 || cost < best_cost) best = e, best_cost = cost;
+    }
+  }
+  return best;
+}
+
+Layout without_partials(const Layout& l) {
+  std::vector<Mode> T = l.T();
+  for (Mode& m : T)
+    if (m.d == Mode::kPartial) m.d = Mode::kReplicate;
+  return Layout(l.shape(), T, l.S());
+}
+
+}  // namespace
+
+uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_bytes) {
+  bytes = (bytes + 15) / 16 * 16;
+  for (auto& [id, depth] : array_depth_)   // an array nobody uses any more is used again
+    if (depth < 0) {
+      thread::SharedArray& a = out_.shared[id];
+      a.bytes = std::max(a.bytes, bytes);
+      a.access_bytes = std::min(a.access_bytes, access_bytes);
+      depth = loop_depth_;
+      return id;
+    }
+  const auto id = static_cast<uint32_t>(out_.shared.size());
+  out_.shared.push_back({label, bytes, access_bytes});
+  array_depth_[id] = loop_depth_;
+  pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
+  return id;
+}
+
+void Lowering::before_write(uint32_t id) {
+  if (!pending_reads_[id] && !pending_writes_[id]) return;
+  b_.effect(Op::barrier, {});
+  pending_reads_.clear();
+  pending_writes_.clear();
+}
+
+void Lowering::before_read(uint32_t id) {
+  if (!pending_writes_[id]) return;
+  b_.effect(Op::barrier, {});
+  pending_reads_.clear();
+  pending_writes_.clear();
+}
+
+Result<Unit> Lowering::convert_tile(const Inst& i) {
+  TileRegs& from = tiles_.at(i.args[0]);
+  TRY_ASSIGN(TileRegs out, exchange(from, *type(i.results[0]).layout));
+  tiles_[i.results[0]] = out;
+  return Unit{};
+}
+
+Result<TileRegs> Lowering::exchange(const TileRegs& from, const Layout& to) {
+  if (from.splat != kNone && from.layout.partials() == 1) {
+    TileRegs out = from;
+    out.layout = to;
+    out.regs.clear();
+    out.frags.clear();
+    return out;
+  }
+  if (from.layout.T() == to.T()) {         // the same threads: slots are renamed
+    TileRegs regs = from;
+    spread_fragments(regs);
+    std::map<Coord, int64_t> slot_at;
+    for (int64_t s = 0; s < regs.slots(); s++) slot_at[regs.layout.at(0, s)] = s;
+    std::vector<ValueId> elements;
+    for (int64_t s = 0; s < to.slots(); s++) elements.push_back(element(regs, slot_at.at(to.at(0, s))));
+    return assemble(from.elem, to, elements);
+  }
+  return through_shared(from, to);
+}
+
+Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& to) {
+  TileRegs from = given;
+  spread_fragments(from);
+  const int64_t copies = from.layout.partials();
+  const bool as_words = from.elem.bits < 8 || from.elem.kind == Kind::boolean;   // one 32-bit word an element
+  const lathe::Type stored = as_words ? types::i32 : from.elem;
+  const int bytes = stored.bits / 8;
+  if (as_words) {
+    std::vector<ValueId> wide;
+    for (int64_t s = 0; s < from.slots(); s++) wide.push_back(convert_scalar(element(from, s), from.elem, types::i32));
+    from = assemble(types::i32, from.layout, wide);
+  }
+  const Exchange e = plan_exchange(without_partials(from.layout), to, bytes, t_.subgroup_size);
+  const Layout w = transpose(from.layout, e.order), r = transpose(to, e.order);
+  const int64_t copy_bytes = (e.memory.span() * bytes + 15) / 16 * 16;
+  const uint32_t id = array("exchange", copy_bytes * copies, static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes);
+  auto offset = [&](const Layout& l) {     // bytes the thread adds
+    ValueId sum = b_.i32(0);
+    Coord unit(l.shape().size(), 0);
+    for (size_t d = 0; d < unit.size(); d++) {
+      Coord one = unit;
+      one[d] = 1;
+      const int64_t stride = l.shape()[d] > 1 ? e.memory.address(one) * bytes : 0;
+      sum = emit(Op::add, {sum, emit(Op::mul, {thread_coord(l, static_cast<int>(d)), b_.i32(stride)})});
+    }
+    return sum;
+  };
+
+  before_write(id);
+  ValueId write_at = offset(w);
+  if (copies > 1) {                        // each addend has its own copy of the tile
+    ValueId copy = b_.i32(0);
+    int64_t below = from.layout.threads();
+    for (const Mode& m : from.layout.T()) {
+      below /= m.n;
+      if (m.d == Mode::kPartial) copy = emit(Op::add, {emit(Op::mul, {copy, b_.i32(m.n)}), thread_digit(below, m.n)});
+    }
+    write_at = emit(Op::add, {write_at, emit(Op::mul, {copy, b_.i32(copy_bytes)})});
+  }
+  const ValueId mine = owner(from.layout);
+  TileRegs source = from;
+  source.layout = w;
+  for (const Access& a : plan_accesses(w, e.memory, e.write_elems)) {
+    std::vector<ValueId> args{write_at, pack_access(source, a)};
+    if (mine != kNone) args.push_back(mine);
+    b_.effect(Op::store_shared, args, {.imm = e.memory.address(a.first) * bytes, .index = id});
+  }
+  pending_writes_[id] = true;
+
+  before_read(id);
+  const ValueId read_at = offset(r);
+  const auto accesses = plan_accesses(r, e.memory, e.read_elems);
+  std::vector<ValueId> elements(static_cast<size_t>(r.slots()), kNone);
+  for (int64_t c = 0; c < copies; c++)
+    for (const Access& a : accesses) {
+      const auto n = static_cast<int64_t>(a.slots.size());
+      thread::Attr attr{.type = access_type(n * stored.bits), .imm = e.memory.address(a.first) * bytes + c * copy_bytes, .index = id};
+      const auto some = elements_of_words(split_words(emit(Op::load_shared, {read_at}, attr)), stored, n);
+      for (size_t k = 0; k < some.size(); k++) {
+        ValueId& sum = elements[static_cast<size_t>(a.slots[k])];
+        sum = sum == kNone ? some[k] : emit(Op::add, {sum, some[k]});
+      }
+    }
+  pending_reads_[id] = true;
+  if (loop_depth_ == 0) array_depth_[id] = -1;
+  if (as_words)
+    for (ValueId& v : elements) v = convert_scalar(v, types::i32, given.elem);
+  return assemble(given.elem, to, elements);
+}
+
+Result<ValueId> Lowering::combine(tile::ReduceKind kind, lathe::Type elem, ValueId a, ValueId b) {
+  constexpr tile::Op ops[] = {tile::Op::add, tile::Op::max, tile::Op::min};
+  return elementwise(ops[static_cast<size_t>(kind)], elem, {a, b});
+}
+
+/// Lane sums, then shuffles over the digits inside a subgroup, then shared memory for those above it.
+Result<Unit> Lowering::reduce_tile(const Inst& i) {
+  TileRegs& from = tiles_.at(i.args[0]);
+  spread_fragments(from);
+  const auto kind = static_cast<tile::ReduceKind>(i.attr.kind);
+  const auto d = static_cast<size_t>(i.attr.imm);
+  const Layout out = reduce(from.layout, static_cast<int>(d), Mode::kReplicate);
+  const lathe::Type wide = from.elem.is_float() ? types::f32 : from.elem;        // sums run in f32
+  std::map<Coord, int64_t> slot_at;
+  for (int64_t s = 0; s < out.slots(); s++) slot_at[out.at(0, s)] = s;
+  std::vector<ValueId> sums(static_cast<size_t>(out.slots()), kNone);
+  for (int64_t s = 0; s < from.slots(); s++) {
+    Coord c = from.layout.at(0, s);
+    c[d] = 0;
+    ValueId& sum = sums[static_cast<size_t>(slot_at.at(c))];
+    const ValueId v = convert_scalar(element(from, s), from.elem, wide);
+    if (sum == kNone) sum = v;
+    else {
+      TRY_ASSIGN(sum, combine(kind, wide, sum, v));
+    }
+  }
+  TRY_ASSIGN(sums, reduce_across(i, from.layout, std::move(sums)));
+  for (ValueId& v : sums) v = convert_scalar(v, wide, from.elem);
+  tiles_[i.results[0]] = assemble(from.elem, out, sums);
+  return Unit{};
+}
+
+Result<std::vector<ValueId>> Lowering::reduce_across(const Inst& i, const Layout& l, std::vector<ValueId> sums) {
+  const auto kind = static_cast<tile::ReduceKind>(i.attr.kind);
+  const lathe::Type elem = type(i.args[0]).elem, wide = elem.is_float() ? types::f32 : elem;
+  struct Digit {
+    int64_t n, below;
+  };
+  std::vector<Digit> far;                  // digits no shuffle reaches
+  int64_t below = l.threads();
+  for (const Mode& m : l.T()) {
+    below /= m.n;
+    if (m.d != i.attr.imm) continue;
+    const bool near = below * m.n <= t_.subgroup_size && std::has_single_bit(static_cast<uint64_t>(m.n)) &&
+                      std::has_single_bit(static_cast<uint64_t>(below)) && wide.bits == 32 && t_.fixed_subgroup_size;
+    if (!near) {
+      far.push_back({m.n, below});
+      continue;
+    }
+    for (int64_t step = below; step < below * m.n; step *= 2)
+      for (ValueId& v : sums) {
+        const ValueId other = emit(Op::shuffle_xor, {v}, {.imm = step});
+        TRY_ASSIGN(v, combine(kind, wide, v, other));
+      }
+  }
+  if (far.empty()) return sums;
+  const auto slots = static_cast<int64_t>(sums.size());
+  const int bytes = std::max(4, wide.bits / 8);
+  const bool narrow = wide.bits < 32;
+  const uint32_t id = array("reduce", threads() * slots * bytes, bytes);
+  auto as_stored = [&](ValueId v) {
+    if (wide == types::f32) return cvt(Op::bitcast, v, thread::kI32);
+    return v;
+  };
+  auto as_value = [&](ValueId v) { return wide == types::f32 ? cvt(Op::bitcast, v, thread::kF32) : v; };
+  if (wide.bits == 64 || (narrow && wide.kind == Kind::boolean)) return unsupported("reduce: over subgroups, of " + to_string(elem));
+  before_write(id);
+  const ValueId tid = emit(Op::thread_id, {}, {.type = thread::kI32});
+  const ValueId mine = emit(Op::mul, {tid, b_.i32(bytes)});
+  for (int64_t s = 0; s < slots; s++)
+    b_.effect(Op::store_shared, {mine, as_stored(sums[static_cast<size_t>(s)])}, {.imm = s * threads() * bytes, .index = id});
+  pending_writes_[id] = true;
+  before_read(id);
+  ValueId first = tid;                     // the thread with those digits 0
+  int64_t combinations = 1;
+  for (const Digit& f : far) {
+    first = emit(Op::sub, {first, emit(Op::mul, {thread_digit(f.below, f.n), b_.i32(f.below)})});
+    combinations *= f.n;
+  }
+  const ValueId at = emit(Op::mul, {first, b_.i32(bytes)});
+  for (int64_t s = 0; s < slots; s++) {
+    ValueId sum = kNone;
+    for (int64_t c = 0; c < combinations; c++) {
+      int64_t offset = 0, rest = c;
+      for (size_t f = far.size(); f-- > 0; rest /= far[f].n) offset += rest % far[f].n * far[f].below;
+      const ValueId v = as_value(emit(Op::load_shared, {at}, {.type = thread::kI32, .imm = (s * threads() + offset) * bytes, .index = id}));
+      if (sum == kNone) sum = v;
+      else {
+        TRY_ASSIGN(sum, combine(kind, wide, sum, v));
+      }
+    }
+    sums[static_cast<size_t>(s)] = sum;
+  }
+  pending_reads_[id] = true;
+  if (loop_depth_ == 0) array_depth_[id] = -1;
+  return sums;
+}
+
+Result<Unit> Lowering::shared_tile(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  if (t.elem.bits < 8) return unsupported("shared: tiles of under 8 bits an element");
+  const int64_t elements = std::accumulate(t.shape.begin(), t.shape.end(), int64_t{1}, std::multiplies<>());
+  const auto id = static_cast<uint32_t>(out_.shared.size());
+  out_.shared.push_back({name(i.results[0]), (elements * t.elem.bits / 8 + 15) / 16 * 16, t.elem.bits / 8});
+  array_depth_[id] = 0;                    // lives to the end of the kernel
+  shared_tiles_[i.results[0]] = id;
+  return Unit{};
+}
+
+Result<Unit> Lowering::load_shared(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const Coord& shape = type(i.args[0]).shape;
+  const uint32_t id = shared_tiles_.at(i.args[0]);
+  const int bytes = t.elem.bits / 8;
+  before_read(id);
+  std::vector<Access> accesses;
+  std::vector<ValueId> loaded;
+  for (int64_t s = 0; s < t.layout->slots(); s++) {
+    const Coord c = t.layout->at(0, s);
+    ValueId at = b_.i32(0), ok = kNone;
+    for (size_t d = 0; d < shape.size(); d++) {
+      const ValueId coord = emit(Op::add, {emit(Op::add, {index32(i.args[1 + d]), thread_coord(*t.layout, static_cast<int>(d))}), b_.i32(c[d])});
+      at = emit(Op::add, {emit(Op::mul, {at, b_.i32(shape[d])}), coord});
+      const ValueId inside = emit(Op::lt_s, {coord, b_.i32(shape[d])});
+      ok = ok == kNone ? inside : emit(Op::band, {ok, inside});
+    }
+    accesses.push_back({{s}, c});
+    loaded.push_back(emit(Op::load_shared, {emit(Op::mul, {at, b_.i32(bytes)}), ok}, {.type = t.elem.bits == 64 ? thread::kI32x2 : access_type(t.elem.bits), .index = id}));
+  }
+  pending_reads_[id] = true;
+  tiles_[i.results[0]] = gather(t.elem, *t.layout, accesses, loaded);
+  return Unit{};
+}
+
+Result<Unit> Lowering::store_shared(const Inst& i) {
+  TileRegs& t = tiles_.at(i.args.back());
+  spread_fragments(t);
+  const Coord& shape = type(i.args[0]).shape;
+  const uint32_t id = shared_tiles_.at(i.args[0]);
+  const int bytes = t.elem.bits / 8;
+  before_write(id);
+  const ValueId mine = owner(t.layout);
+  for (int64_t s = 0; s < t.slots(); s++) {
+    const Coord c = t.layout.at(0, s);
+    ValueId at = b_.i32(0), ok = mine;
+    for (size_t d = 0; d < shape.size(); d++) {
+      const ValueId coord = emit(Op::add, {emit(Op::add, {index32(i.args[1 + d]), thread_coord(t.layout, static_cast<int>(d))}), b_.i32(c[d])});
+      at = emit(Op::add, {emit(Op::mul, {at, b_.i32(shape[d])}), coord});
+      const ValueId inside = emit(Op::lt_s, {coord, b_.i32(shape[d])});
+      ok = ok == kNone ? inside : emit(Op::band, {ok, inside});
+    }
+    b_.effect(Op::store_shared, {emit(Op::mul, {at, b_.i32(bytes)}), pack_access(t, {{s}, c}), ok}, {.index = id});
+  }
+  pending_writes_[id] = true;
+  return Unit{};
+}
+
+}  // namespace lathe

@@ -1,0 +1,186 @@
+// Control flow and dispatch of the lowering.
+#include "ir/lower/lowering.h"
+
+#include <fmt/format.h>
+
+namespace lathe {
+
+Lowering::Lowering(const tile::Func& f, const Target& t, const LowerOptions& options)
+    : f_(f), t_(t), options_(options), b_(out_, kNone) {
+  out_.name = f.name;
+  out_.subgroups = f.subgroups;
+  out_.subgroup_size = t.subgroup_size;
+  out_.body = out_.add_block();
+  b_.block = out_.body;
+}
+
+Result<Lowered> Lowering::run() {
+  TRY_ASSIGN(packed_, tile::packed_parameters(f_, t_));
+  for (const tile::Param& p : f_.params) {
+    const tile::Type& t = type(p.value);
+    thread::Attr slot{.imm = out_.param_slots++};
+    slot.type = t.form == tile::Form::view || t.elem.bits == 64 ? thread::kI64 : storage_scalar(t.elem) == thread::Scalar::f32 ? thread::kF32 : thread::kI32;
+    scalars_[p.value] = emit(Op::param, {}, slot);
+    if (t.form == tile::Form::view) views_[p.value] = &p;
+  }
+  for (ValueId s : f_.symbols) scalars_[s] = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
+  if (f_.head != kNone) TRY(block(f_.head));
+  TRY(block(f_.body));
+  int64_t shared = 0;
+  for (const auto& a : out_.shared) shared += a.bytes;
+  if (shared > t_.shared_bytes)
+    return unsupported(fmt::format("{}: {} needs {} bytes of shared memory, the target has {}", t_.name, f_.name, shared,
+                                   t_.shared_bytes));
+  return Lowered{std::move(out_), std::move(packed_)};
+}
+
+Result<Unit> Lowering::block(BlockId id) {
+  for (const InstId i : f_.blocks[id].insts) {
+    b_.loc = f_.inst(i).loc;
+    TRY(inst(f_.inst(i)));
+  }
+  return Unit{};
+}
+
+Result<Unit> Lowering::inst(const Inst& i) {
+  switch (i.op) {
+    case tile::Op::loop: return loop(i);
+    case tile::Op::cond: return cond(i);
+    case tile::Op::yield: return Unit{};   // its block's owner reads it
+    case tile::Op::load:
+      if (type(i.args[0]).form == tile::Form::shared) return load_shared(i);
+      return type(i.args[0]).packed ? load_packed(i) : load_view(i);
+    case tile::Op::store: return type(i.args[0]).form == tile::Form::shared ? store_shared(i) : store_view(i);
+    case tile::Op::shared: return shared_tile(i);
+    case tile::Op::mma:
+    case tile::Op::mma_scaled: return mma(i);
+    case tile::Op::reduce: return reduce_tile(i);
+    case tile::Op::convert: return convert_tile(i);
+    default: break;
+  }
+  return type(i.results[0]).is_scalar() ? scalar_inst(i) : tile_inst(i);
+}
+
+ValueId Lowering::scalar(ValueId v) { return scalars_.at(v); }
+ValueId Lowering::index32(ValueId v) { return cvt(Op::trunc, scalar(v), thread::kI32); }
+
+std::vector<ValueId> Lowering::flatten(const std::vector<ValueId>& values) {
+  std::vector<ValueId> out;
+  for (const ValueId v : values) {
+    if (!type(v).is_tile()) {
+      out.push_back(scalar(v));
+      continue;
+    }
+    const TileRegs& t = tiles_.at(v);
+    const auto& regs = t.frags.empty() ? t.regs : t.frags;
+    out.insert(out.end(), regs.begin(), regs.end());
+  }
+  return out;
+}
+
+void Lowering::unflatten(const std::vector<ValueId>& values, const std::vector<ValueId>& regs,
+                         const std::vector<TileRegs>& like) {
+  size_t at = 0, tile = 0;
+  for (const ValueId v : values) {
+    if (!type(v).is_tile()) {
+      scalars_[v] = regs[at++];
+      continue;
+    }
+    TileRegs t = like[tile++];
+    t.splat = kNone;
+    for (ValueId& r : t.frags.empty() ? t.regs : t.frags) r = regs[at++];
+    tiles_[v] = t;
+  }
+}
+
+bool Lowering::carried_as_fragments(const Inst& i, size_t carried) const {
+  const Inst& yield = f_.inst(f_.blocks[i.blocks[0]].insts.back());
+  const Inst* def = f_.def(yield.args[carried]);
+  if (!def) return false;
+  if (def->op == tile::Op::loop) {
+    for (size_t r = 0; r < def->results.size(); r++)
+      if (def->results[r] == yield.args[carried]) return carried_as_fragments(*def, r);
+    return false;
+  }
+  if (def->op != tile::Op::mma) return false;
+  const auto plan = tile::plan_of(f_, *def, t_);
+  return plan && plan->atom->source != MapSource::fma;
+}
+
+Result<Unit> Lowering::loop(const Inst& i) {
+  const BlockId outer = b_.block;
+  const ValueId lo = index32(i.args[0]), hi = index32(i.args[1]), step = index32(i.args[2]);
+  const std::vector<ValueId> init(i.args.begin() + 3, i.args.end());
+  std::vector<TileRegs> like;
+  for (size_t c = 0; c < init.size(); c++) {
+    if (!type(init[c]).is_tile()) continue;
+    TileRegs& t = tiles_.at(init[c]);
+    if (carried_as_fragments(i, c)) {
+      const Inst* def = f_.def(f_.inst(f_.blocks[i.blocks[0]].insts.back()).args[c]);
+      while (def->op == tile::Op::loop) def = f_.def(f_.inst(f_.blocks[def->blocks[0]].insts.back()).args[c]);
+      TRY_ASSIGN(const MmaPlan plan, tile::plan_of(f_, *def, t_));
+      ensure_fragments(t, *plan.atom);
+    } else {
+      spread_fragments(t);
+    }
+    like.push_back(t);
+  }
+  const auto l = b_.begin_loop(lo, hi, step, flatten(init));
+  const auto& params = f_.blocks[i.blocks[0]].params;
+  scalars_[params[0]] = cvt(Op::sext, l.index, thread::kI64);
+  unflatten({params.begin() + 1, params.end()}, l.carried, like);
+  // What the turn before read or wrote may still be under way when the body starts, and what came before the loop when it
+  // has no turn.
+  const auto everything_pending = [&] {
+    for (uint32_t a = 0; a < out_.shared.size(); a++) pending_reads_[a] = pending_writes_[a] = true;
+  };
+  loop_depth_++;
+  everything_pending();
+  TRY(block(i.blocks[0]));
+  loop_depth_--;
+  for (auto& [a, depth] : array_depth_)
+    if (depth > loop_depth_) depth = -1;
+  everything_pending();
+  const Inst& yield = f_.inst(f_.blocks[i.blocks[0]].insts.back());
+  size_t tile = 0;
+  for (const ValueId v : yield.args) {     // the form the loop carries
+    if (!type(v).is_tile()) continue;
+    const TileRegs& want = like[tile++];
+    TileRegs& have = tiles_.at(v);
+    if (want.frags.empty()) spread_fragments(have);
+    if (want.frags.empty() && have.paired != want.paired && have.elem.bits < 16)
+      return internal_error("a loop carries codes in two orders");
+  }
+  const auto results = b_.end_loop(l, flatten(yield.args), outer);
+  unflatten(i.results, results, like);
+  return Unit{};
+}
+
+Result<Unit> Lowering::cond(const Inst& i) {
+  const BlockId outer = b_.block;
+  const auto c = b_.begin_cond(scalar(i.args[0]));
+  std::vector<TileRegs> like;
+  for (int side = 0; side < 2; side++) {
+    b_.block = side == 0 ? c.then_block : c.else_block;
+    loop_depth_++;
+    TRY(block(i.blocks[static_cast<size_t>(side)]));
+    loop_depth_--;
+    for (uint32_t a = 0; a < out_.shared.size(); a++) pending_reads_[a] = pending_writes_[a] = true;
+    const Inst& yield = f_.inst(f_.blocks[i.blocks[static_cast<size_t>(side)]].insts.back());
+    like.clear();
+    for (const ValueId v : yield.args)
+      if (type(v).is_tile()) {
+        spread_fragments(tiles_.at(v));
+        like.push_back(tiles_.at(v));
+      }
+    b_.yield(flatten(yield.args));
+  }
+  unflatten(i.results, b_.end_cond(c, outer), like);
+  return Unit{};
+}
+
+Result<Lowered> lower(const tile::Func& f, const Target& target, const LowerOptions& options) {
+  return Lowering(f, target, options).run();
+}
+
+}  // namespace lathe

@@ -1,0 +1,141 @@
+#pragma once
+// The state of one lowering, shared by the files of this folder; each implements one group of its member functions.
+#include <functional>
+#include <set>
+
+#include "ir/lower/lower.h"
+
+namespace lathe {
+
+/// A register tile as one thread holds it.
+struct TileRegs {
+  lathe::Type elem;
+  Layout layout;
+  /// One register for each slot (32 and 64 bits, bool), for two slots (16 bits, even count), or a 32-bit word of codes.
+  std::vector<ValueId> regs;
+  /// Codes stand at PackedLayout::paired_bit (true) or one after another (false).
+  bool paired = false;
+  /// Accumulators of a matrix instruction, one fragment an atom; regs is empty then.
+  std::vector<ValueId> frags;
+  ValueId splat = kNone;                   ///< all slots equal this scalar
+  int64_t slots() const { return layout.slots(); }
+};
+
+/// One memory access of a thread: slots in memory order, and the coordinates of the first.
+struct Access {
+  std::vector<int64_t> slots;
+  Coord first;
+};
+
+class Lowering {
+ public:
+  Lowering(const tile::Func& f, const Target& t, const LowerOptions& options);
+  Result<Lowered> run();
+
+ private:
+  using Inst = tile::Func::Inst;
+  using TT = thread::Type;
+  using Op = thread::Op;
+
+  // ---- lowering.cpp: control and dispatch
+  Result<Unit> block(BlockId id);
+  Result<Unit> inst(const Inst& i);
+  Result<Unit> loop(const Inst& i);
+  Result<Unit> cond(const Inst& i);
+  std::vector<ValueId> flatten(const std::vector<ValueId>& values);
+  void unflatten(const std::vector<ValueId>& values, const std::vector<ValueId>& regs, const std::vector<TileRegs>& like);
+  bool carried_as_fragments(const Inst& loop, size_t i) const;
+  ValueId scalar(ValueId v);
+  ValueId index32(ValueId v);              ///< an i64 scalar as i32
+
+  // ---- lower_scalars.cpp
+  Result<Unit> scalar_inst(const Inst& i);
+  Result<ValueId> elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args);
+  int64_t known_multiple(ValueId v) const;
+  /// The value that fits: float types through f32.
+  ValueId convert_scalar(ValueId v, lathe::Type from, lathe::Type to);
+  ValueId constant_of(lathe::Type elem, double num, int64_t integer);
+
+  // ---- lower_tiles.cpp: registers of tiles
+  static thread::Scalar storage_scalar(lathe::Type t);       ///< what a register of this element holds
+  ValueId element(const TileRegs& t, int64_t slot);          ///< in compute form: see compute_type
+  TileRegs assemble(lathe::Type elem, const Layout& layout, const std::vector<ValueId>& elements);
+  static TT compute_type(lathe::Type t);   ///< f32 for floats under 32 bits except f16; i32 for integers under 32 bits
+  Result<Unit> tile_inst(const Inst& i);
+  Result<Unit> elementwise_tile(const Inst& i);
+  Result<Unit> cast_tile(const Inst& i);
+  std::optional<std::vector<ValueId>> unpack_f16_pairs(const TileRegs& q, int64_t minus);
+  void fill_tile(const Inst& i);
+  void iota_tile(const Inst& i);
+  void rename_tile(const Inst& i);         ///< transpose, reshape, broadcast: registers move, values stay
+  Result<Unit> view_tile(const Inst& i);
+  void spread_fragments(TileRegs& t);      ///< regs from frags or splat
+  ValueId thread_coord(const Layout& l, int d);              ///< i32: the part of coordinate d that the thread gives
+  ValueId thread_digit(int64_t below, int64_t n);
+  ValueId owner(const Layout& l);          ///< bool: replica 0 (and partial 0); kNone if there are no copies
+
+  // ---- lower_memory.cpp
+  std::vector<Access> plan_accesses(const Layout& l, const MemoryLayout& m, int64_t max_elems);
+  struct ViewAddress {
+    ValueId base;                          ///< i64: address of the tile's first element
+    std::vector<ValueId> stride_bytes;     ///< i64, kNone: the last dimension (elements are neighbours)
+    std::vector<ValueId> left;             ///< i32: elements from the tile's start to the edge, clamped
+  };
+  ViewAddress view_address(const Inst& i, size_t rank);
+  Result<Unit> load_view(const Inst& i);
+  Result<Unit> store_view(const Inst& i);
+  Result<Unit> load_packed(const Inst& i);
+  ValueId access_address(const ViewAddress& a, const Layout& l, const Coord& first, int elem_bits, int64_t& imm);
+  ValueId in_bounds(const ViewAddress& a, const Layout& l, const Coord& first);
+  /// Loads bits / 8 bytes as 32-bit words (or one narrower integer).
+  using LoadWords = std::function<ValueId(TT)>;
+  std::vector<ValueId> split_words(ValueId loaded);
+  std::vector<ValueId> elements_of_words(const std::vector<ValueId>& words, lathe::Type elem, int64_t count);
+  TileRegs gather(lathe::Type elem, const Layout& l, const std::vector<Access>& accesses,
+                  const std::vector<ValueId>& loaded);
+  ValueId pack_access(const TileRegs& t, const Access& a);
+  static TT access_type(int64_t bits);
+
+  // ---- lower_shared.cpp
+  Result<Unit> convert_tile(const Inst& i);
+  Result<Unit> reduce_tile(const Inst& i);
+  Result<TileRegs> exchange(const TileRegs& from, const Layout& to);
+  Result<TileRegs> through_shared(const TileRegs& from, const Layout& to);
+  Result<ValueId> combine(tile::ReduceKind kind, lathe::Type elem, ValueId a, ValueId b);
+  Result<std::vector<ValueId>> reduce_across(const Inst& i, const Layout& l, std::vector<ValueId> partial);
+  Result<Unit> shared_tile(const Inst& i);
+  Result<Unit> load_shared(const Inst& i);
+  Result<Unit> store_shared(const Inst& i);
+  uint32_t array(const std::string& name, int64_t bytes, int access_bytes);
+  void before_write(uint32_t array);
+  void before_read(uint32_t array);
+
+  // ---- lower_mma.cpp
+  Result<Unit> mma(const Inst& i);
+  std::vector<ValueId> fragments(const TileRegs& t, const Atom& atom, thread::Use use);
+  TT fragment_type(const Atom& atom, thread::Use use) const;
+  void ensure_fragments(TileRegs& t, const Atom& atom);
+  ValueId run_atom(const Atom& atom, ValueId a, ValueId b, ValueId c);
+
+  ValueId emit(Op op, std::vector<ValueId> args, thread::Attr attr = {}) { return b_.emit(op, std::move(args), attr); }
+  ValueId cvt(Op op, ValueId v, TT to) { return b_.cvt(op, v, to); }
+  const tile::Type& type(ValueId v) const { return f_.type(v); }
+  const std::string& name(ValueId v) const { return f_.values[v].name; }
+  int64_t threads() const { return int64_t{out_.subgroups} * out_.subgroup_size; }
+
+  const tile::Func& f_;
+  const Target& t_;
+  LowerOptions options_;
+  thread::Func out_;
+  thread::Builder b_;
+  std::map<ValueId, ValueId> scalars_;
+  std::map<ValueId, TileRegs> tiles_;
+  std::map<ValueId, uint32_t> shared_tiles_;
+  std::map<ValueId, const tile::Param*> views_;
+  std::map<std::string, PackedLayout> packed_;
+  std::map<uint32_t, bool> pending_reads_, pending_writes_;  ///< since the last barrier
+  std::map<uint32_t, int> array_depth_;    ///< loop nest an array is in use in; -1: free
+  int loop_depth_ = 0;
+};
+
+}  // namespace lathe

@@ -1,0 +1,276 @@
+// Layout inference: matrix instructions anchor their operands; layouts then spread over operations that keep them until
+// nothing moves; what is still free starts from memory. Where two layouts meet, a convert is inserted.
+#include <fmt/format.h>
+
+#include <map>
+#include <set>
+
+#include "ir/pass/passes.h"
+
+namespace lathe::tile {
+namespace {
+
+bool is_partial(const Layout& l) { return l.partials() > 1; }
+/// Operations through which a partial tile (copies are addends) may pass unchanged.
+bool is_linear_move(Op op) { return op == Op::transpose || op == Op::reshape; }
+
+class Inference {
+ public:
+  Inference(Func& f, const Target& t) : f_(f), t_(t), threads_(int64_t{f.subgroups} * t.subgroup_size) {}
+
+  Result<Unit> run() {
+    drop_converts();
+    f_.walk(f_.body, [&](BlockId, size_t, InstId id) { order_.push_back(id); });
+    for (ValueId v = 0; v < f_.values.size(); v++)
+      if (is_tile(v) && known(v)) pinned_.insert(v);
+    for (InstId id : order_) TRY(anchor(id));
+    for (;;) {
+      while (spread()) {
+      }
+      const ValueId seed = first_free();
+      if (seed == kNone) break;
+      const Type& t = f_.type(seed);
+      assign(seed, coalesced(t.shape, t.elem.bits, threads_));
+    }
+    reconsider_loads();
+    return insert_converts(f_.body);
+  }
+
+ private:
+  bool known(ValueId v) const { return f_.values[v].type.layout.has_value(); }
+  bool is_tile(ValueId v) const { return f_.type(v).is_tile(); }
+  bool assign(ValueId v, const std::optional<Layout>& l) {
+    if (!l || !is_tile(v) || known(v)) return false;
+    f_.values[v].type.layout = l;
+    return true;
+  }
+
+  void drop_converts() {
+    std::map<ValueId, ValueId> source;
+    for (auto& block : f_.blocks)
+      std::erase_if(block.insts, [&](InstId id) {
+        if (f_.inst(id).op != Op::convert) return false;
+        source[f_.inst(id).results[0]] = f_.inst(id).args[0];
+        return true;
+      });
+    f_.walk(f_.body, [&](BlockId, size_t, InstId id) {
+      for (ValueId& a : f_.inst(id).args)
+        for (auto it = source.find(a); it != source.end(); it = source.find(a)) a = it->second;
+    });
+  }
+
+  Result<Unit> anchor(InstId id) {
+    const Func::Inst& inst = f_.inst(id);
+    if (inst.op != Op::mma && inst.op != Op::mma_scaled) return Unit{};
+    TRY_ASSIGN(const auto want, operand_layouts(f_, inst, t_));
+    assign(inst.results[0], want.back());
+    for (size_t i = 0; i < want.size(); i++) assign(inst.args[i], want[i]);
+    return Unit{};
+  }
+
+  /// One round over all operations, both directions; true if a layout was given.
+  bool spread() {
+    bool changed = false;
+    for (InstId id : order_) changed |= spread_over(id);
+    for (size_t i = order_.size(); i-- > 0;) changed |= spread_over(order_[i]);
+    return changed;
+  }
+
+  bool spread_over(InstId id) {
+    const Func::Inst& inst = f_.inst(id);
+    if (inst.op == Op::loop) return spread_loop(inst);
+    if (inst.op == Op::cond) return spread_cond(inst);
+    if (inst.results.empty() || !is_tile(inst.results[0])) return false;
+    const ValueId r = inst.results[0];
+    switch (inst.op) {
+      case Op::mma:
+      case Op::mma_scaled:
+      case Op::load:
+      case Op::fill:
+      case Op::iota: return false;
+      case Op::reduce: return known(inst.args[0]) && assign(r, reduced(inst));
+      case Op::transpose:
+        if (known(inst.args[0])) {
+          const std::vector<int> order(inst.attr.shape.begin(), inst.attr.shape.end());
+          return assign(r, lathe::transpose(*f_.type(inst.args[0]).layout, order));
+        }
+        break;
+      case Op::reshape:
+        if (known(inst.args[0])) return assign(r, lathe::reshape(*f_.type(inst.args[0]).layout, inst.attr.shape));
+        break;
+      case Op::view:
+        if (known(inst.args[0])) {
+          const Type& from = f_.type(inst.args[0]);
+          return assign(r, view_layout(*from.layout, from.elem.bits, inst.attr.elem.bits));
+        }
+        break;
+      case Op::broadcast: break;
+      default: return spread_elementwise(inst);
+    }
+    return spread_back(inst);
+  }
+
+  bool spread_back(const Func::Inst& inst) {
+    if (!known(inst.results[0])) return false;
+    if (is_partial(*f_.type(inst.results[0]).layout) && !is_linear_move(inst.op)) return false;
+    const auto want = operand_layouts(f_, inst, t_);
+    return want && assign(inst.args[0], (*want)[0]);
+  }
+
+  bool spread_elementwise(const Func::Inst& inst) {
+    std::optional<Layout> l = f_.type(inst.results[0]).layout;
+    for (ValueId a : inst.args)
+      if (!l && is_tile(a) && known(a) && !is_partial(*f_.type(a).layout)) l = f_.type(a).layout;
+    if (!l || is_partial(*l)) return false;
+    bool changed = assign(inst.results[0], l);
+    for (ValueId a : inst.args) changed |= assign(a, l);
+    return changed;
+  }
+
+  /// Values that are one variable: initial value, block parameter, yielded value, result.
+  bool unify(const std::vector<ValueId>& group) {
+    for (ValueId v : group)
+      if (is_tile(v) && known(v)) {
+        bool changed = false;
+        for (ValueId w : group) changed |= assign(w, f_.type(v).layout);
+        return changed;
+      }
+    return false;
+  }
+  bool spread_loop(const Func::Inst& inst) {
+    const auto& block = f_.blocks[inst.blocks[0]];
+    const Func::Inst& yield = f_.inst(block.insts.back());
+    bool changed = false;
+    for (size_t i = 0; i < inst.results.size(); i++) {
+      // The yielded value first: an accumulator's layout comes from the operation that makes it.
+      changed |= unify({yield.args[i], block.params[i + 1], inst.results[i], inst.args[i + 3]});
+    }
+    return changed;
+  }
+  bool spread_cond(const Func::Inst& inst) {
+    const Func::Inst& yes = f_.inst(f_.blocks[inst.blocks[0]].insts.back());
+    const Func::Inst& no = f_.inst(f_.blocks[inst.blocks[1]].insts.back());
+    bool changed = false;
+    for (size_t i = 0; i < inst.results.size(); i++) changed |= unify({inst.results[i], yes.args[i], no.args[i]});
+    return changed;
+  }
+
+  /// The sum is completed at once: every thread that held an addend gets the result.
+  std::optional<Layout> reduced(const Func::Inst& inst) const {
+    const Layout& l = *f_.type(inst.args[0]).layout;
+    if (is_partial(l)) return std::nullopt;
+    return reduce(l, static_cast<int>(inst.attr.imm), Mode::kReplicate);
+  }
+
+  /// First the loads, then whatever else has no layout, in program order.
+  ValueId first_free() const {
+    ValueId other = kNone;
+    for (InstId id : order_)
+      for (ValueId v : f_.inst(id).results)
+        if (is_tile(v) && !known(v)) {
+          if (f_.inst(id).op == Op::load) return v;
+          if (other == kNone) other = v;
+        }
+    return other;
+  }
+
+  /// A plain load whose layout gives every subgroup its own copy, or narrow accesses, comes in coalesced and is converted.
+  void reconsider_loads() {
+    for (InstId id : order_) {
+      const Func::Inst& inst = f_.inst(id);
+      if (inst.op != Op::load) continue;
+      const Type& view = f_.type(inst.args[0]);
+      const ValueId r = inst.results[0];
+      if (view.packed || view.form == Form::shared || pinned_.contains(r)) continue;
+      const Type& tile = f_.type(r);
+      const Layout better = coalesced(tile.shape, tile.elem.bits, threads_);
+      if (copies_over_subgroups(*tile.layout) > 1 && tile.elem.bits >= 8 &&
+          tile.layout->elements() * tile.elem.bits >= 128 * threads_)
+        f_.values[r].type.layout = better;
+    }
+  }
+  int64_t copies_over_subgroups(const Layout& l) const {
+    int64_t below = threads_, copies = 1;
+    for (const Mode& m : l.T()) {
+      below /= m.n;
+      if (m.d == Mode::kReplicate && below >= t_.subgroup_size) copies *= m.n;
+    }
+    return copies;
+  }
+
+  ValueId converted(ValueId v, const Layout& to, BlockId block, size_t& at) {
+    Type t = f_.type(v);
+    t.layout = to;
+    const InstId id = f_.add_inst(Op::convert, {}, {v}, {t}, {}, {});
+    f_.values[f_.inst(id).results[0]].name = f_.values[v].name;
+    auto& insts = f_.blocks[block].insts;
+    insts.insert(insts.begin() + static_cast<std::ptrdiff_t>(at++), id);
+    return f_.inst(id).results[0];
+  }
+
+  Result<Unit> insert_converts(BlockId block) {
+    std::map<std::pair<ValueId, std::string>, ValueId> made;
+    for (size_t at = 0; at < f_.blocks[block].insts.size(); at++) {
+      const InstId id = f_.blocks[block].insts[at];
+      TRY_ASSIGN(const auto want, wanted(f_.inst(id)));
+      for (size_t i = 0; i < want.size(); i++) {
+        const ValueId v = f_.inst(id).args[i];
+        if (!want[i] || f_.type(v).layout == want[i]) continue;
+        const auto [it, fresh] = made.try_emplace({v, to_string(*want[i])}, kNone);
+        if (fresh) it->second = converted(v, *want[i], block, at);
+        f_.inst(id).args[i] = it->second;
+      }
+      TRY(insert_into_blocks(id));
+    }
+    return Unit{};
+  }
+
+  /// operand_layouts, and for carried values what they must agree with.
+  Result<std::vector<std::optional<Layout>>> wanted(const Func::Inst& inst) const {
+    TRY_ASSIGN(auto want, operand_layouts(f_, inst, t_));
+    auto plain = [&](size_t i) {           // a partial tile is completed before anything but a sum reads it
+      const Type& t = f_.type(inst.args[i]);
+      if (t.is_tile() && is_partial(*t.layout)) want[i] = coalesced(t.shape, t.elem.bits, threads_);
+    };
+    if (inst.op == Op::store) plain(inst.args.size() - 1);
+    if (inst.op == Op::reduce) plain(0);
+    if (inst.op == Op::loop)
+      for (size_t i = 0; i < inst.results.size(); i++) want[i + 3] = f_.type(inst.results[i]).layout;
+    return want;
+  }
+
+  Result<Unit> insert_into_blocks(InstId id) {
+    const auto blocks = f_.inst(id).blocks;
+    for (BlockId inner : blocks) {
+      const InstId last = f_.blocks[inner].insts.back();
+      for (size_t i = 0; i < f_.inst(id).results.size(); i++) {
+        const auto& l = f_.type(f_.inst(id).results[i]).layout;
+        const ValueId v = f_.inst(last).args[i];
+        size_t at = f_.blocks[inner].insts.size() - 1;
+        if (l && f_.type(v).layout != l) {
+          const ValueId c = converted(v, *l, inner, at);
+          f_.inst(last).args[i] = c;
+        }
+      }
+      TRY(insert_converts(inner));
+    }
+    return Unit{};
+  }
+
+  Func& f_;
+  const Target& t_;
+  int64_t threads_;
+  std::vector<InstId> order_;
+  std::set<ValueId> pinned_;
+};
+
+}  // namespace
+
+Result<Unit> infer_layouts(Func& f, const Target& t) {
+  if (int64_t{f.subgroups} * t.subgroup_size > t.max_threads)
+    return unsupported(fmt::format("{}: {} subgroups of {} threads exceed {} threads a workgroup", t.name, f.subgroups,
+                                   t.subgroup_size, t.max_threads));
+  return Inference(f, t).run();
+}
+
+}  // namespace lathe::tile

@@ -1,0 +1,141 @@
+// What each Tile IR operation asks of the layouts of its operands.
+#include <numeric>
+
+#include "ir/pass/passes.h"
+
+namespace lathe::tile {
+namespace {
+
+std::optional<Layout> broadcast_source(const Layout& result, const Coord& source) {
+  Layout l = result;
+  for (int d = 0; d < l.rank(); d++)
+    if (source[static_cast<size_t>(d)] == 1) l = reduce(l, d, Mode::kReplicate);
+  return l;
+}
+
+/// A tile's layout with every element of the last dimension cut into `per` narrower ones, kept by the same slot.
+std::optional<Layout> cut_elements(const Layout& l, int64_t per) {
+  const int last = l.rank() - 1;
+  std::vector<Mode> T = l.T(), S = l.S();
+  for (auto* modes : {&T, &S})
+    for (Mode& m : *modes)
+      if (m.d == last && m.w > 0) m.w *= per;
+  S.push_back({per, last, 1});
+  Coord shape = l.shape();
+  shape.back() *= per;
+  return Layout::make(shape, T, S);
+}
+
+/// The reverse; none if `per` neighbours are not the minor slots of a thread.
+std::optional<Layout> join_elements(const Layout& l, int64_t per) {
+  if (l.shape().back() % per) return std::nullopt;
+  Coord ones(static_cast<size_t>(l.rank()), 1);
+  ones.back() = per;
+  const auto outer = divide(l, local(ones));
+  return outer;
+}
+
+std::vector<int> inverse_order(const Coord& order) {
+  std::vector<int> inverse(order.size());
+  for (size_t i = 0; i < order.size(); i++) inverse[static_cast<size_t>(order[i])] = static_cast<int>(i);
+  return inverse;
+}
+
+}  // namespace
+
+std::optional<Layout> view_layout(const Layout& l, int from_bits, int to_bits) {
+  if (to_bits <= from_bits) return cut_elements(l, from_bits / to_bits);
+  return join_elements(l, to_bits / from_bits);
+}
+
+Layout coalesced(const Coord& shape, int elem_bits, int64_t threads) {
+  std::vector<Mode> T, S, outer;
+  Coord left = shape, weight(shape.size(), 1);
+  const size_t last = shape.size() - 1;
+  const int64_t elements = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+  int64_t vec = 1;
+  while (vec * 2 * elem_bits <= 128 && left[last] % (vec * 2) == 0 && elements / (vec * 2) >= threads) vec *= 2;
+  while (vec * elem_bits < 8 && left[last] % (vec * 2) == 0) vec *= 2;     // a store never splits a byte
+  S.push_back({vec, static_cast<int>(last), 1});
+  left[last] /= vec;
+  weight[last] = vec;
+  int64_t todo = threads;
+  for (size_t i = shape.size(); i-- > 0 && todo > 1;) {
+    const int64_t n = std::gcd(todo, left[i]);
+    T.insert(T.begin(), {n, static_cast<int>(i), weight[i]});
+    left[i] /= n;
+    weight[i] *= n;
+    todo /= n;
+    if (left[i] > 1 && todo > 1) break;    // row-major order ends here: the rest of the threads hold copies
+  }
+  T.insert(T.begin(), {todo, Mode::kReplicate, 0});
+  for (size_t i = shape.size(); i-- > 0;) outer.insert(outer.begin(), {left[i], static_cast<int>(i), weight[i]});
+  outer.insert(outer.end(), S.begin(), S.end());
+  return Layout(shape, T, outer);
+}
+
+Result<MmaPlan> plan_of(const Func& f, const Func::Inst& inst, const Target& t) {
+  const Type& a = f.type(inst.args[0]);
+  const Type& b = f.type(inst.args[inst.args.size() - 2]);
+  const Type& c = f.type(inst.args.back());
+  return plan_mma({a.shape[0], b.shape[1], a.shape[1], a.elem, c.elem}, f.split, t);
+}
+
+Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const Func::Inst& inst, const Target& t) {
+  std::vector<std::optional<Layout>> want(inst.args.size());
+  const std::optional<Layout> result = inst.results.empty() ? std::nullopt : f.type(inst.results[0]).layout;
+  switch (inst.op) {
+    case Op::mma:
+    case Op::mma_scaled: {
+      TRY_ASSIGN(const MmaPlan plan, plan_of(f, inst, t));
+      want.front() = plan.a;
+      want[want.size() - 2] = plan.b;
+      want.back() = plan.c;
+      if (inst.op == Op::mma_scaled) {
+        // One factor for each row of c a thread holds, and each run of k between two foldings.
+        const Coord& s = f.type(inst.args[1]).shape;
+        std::vector<Mode> T = plan.c.T(), S;
+        for (Mode& m : T)
+          if (m.d == 1) m = {m.n, Mode::kReplicate, 0};
+        for (const Mode& m : plan.c.S())
+          if (m.d == 0) S.push_back(m);
+        for (Mode& m : T)
+          if (m.d == Mode::kPartial) m = s[1] % m.n == 0 && m.n > 1 ? Mode{m.n, 1, s[1] / m.n} : Mode{m.n, Mode::kReplicate, 0};
+        int64_t owned = s[1];
+        for (const Mode& m : T)
+          if (m.d == 1) owned /= m.n;
+        S.insert(S.begin(), {owned, 1, 1});
+        want[1] = Layout::make(s, T, S);
+        if (!want[1]) return internal_error("mma_scaled: the factors have no layout");
+      }
+      return want;
+    }
+    case Op::broadcast:
+      if (result) want[0] = broadcast_source(*result, f.type(inst.args[0]).shape);
+      return want;
+    case Op::transpose:
+      if (result) want[0] = lathe::transpose(*result, inverse_order(inst.attr.shape));
+      return want;
+    case Op::reshape:
+      if (result) want[0] = lathe::reshape(*result, f.type(inst.args[0]).shape);
+      return want;
+    case Op::view: {
+      const Type& from = f.type(inst.args[0]);
+      if (result) want[0] = view_layout(*result, inst.attr.elem.bits, from.elem.bits);
+      return want;
+    }
+    case Op::reduce:
+    case Op::convert:
+    case Op::load:
+    case Op::store: return want;           // any layout will do
+    case Op::loop:
+    case Op::cond:
+    case Op::yield: return want;           // carried values are unified by inference itself
+    default:                               // element by element: all alike
+      for (size_t i = 0; i < inst.args.size(); i++)
+        if (f.type(inst.args[i]).is_tile()) want[i] = result;
+      return want;
+  }
+}
+
+}  // namespace lathe::tile

@@ -1,0 +1,77 @@
+#include "ir/pass/mma_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace lathe {
+namespace {
+
+/// subgroup digits (m, n, k) -> coordinates of a matrix of two dimensions; -1: not one of this matrix's.
+Layout subgroup_layout(const std::array<int, 3>& split, int dim_m, int dim_n, int dim_k, int missing) {
+  Coord shape(2, 1);
+  std::vector<Mode> T;
+  const int dims[3] = {dim_m, dim_n, dim_k};
+  for (int i = 0; i < 3; i++) {
+    if (dims[i] >= 0) shape[static_cast<size_t>(dims[i])] = split[static_cast<size_t>(i)];
+    T.push_back(dims[i] >= 0 ? Mode{split[static_cast<size_t>(i)], dims[i], 1}
+                             : Mode{split[static_cast<size_t>(i)], missing, 0});
+  }
+  return Layout(shape, T, {});
+}
+
+/// The renumbering of K described in the header, for `steps` atoms of extent ak in each of `parts` subgroups.
+std::vector<Renumber> k_order(const Atom& atom, int64_t steps, int64_t parts) {
+  const int64_t ak = atom.k, wanted = std::max<int64_t>(1, 128 / atom.b.bits);
+  std::vector<Renumber> chain;
+  int64_t next = 1;
+  auto take = [&](int64_t n, int64_t from) {
+    if (n > 1) chain.push_back({n, from, next});
+    next *= n;
+  };
+  auto k_modes = [](const std::vector<Mode>& modes) {
+    std::vector<Mode> out;
+    for (const Mode& m : modes)
+      if (m.d == 0 && m.w > 0) out.push_back(m);
+    std::sort(out.begin(), out.end(), [](const Mode& x, const Mode& y) { return x.w < y.w; });
+    return out;
+  };
+  for (const Mode& m : k_modes(atom.layout_b.S())) take(m.n, m.w);
+  int64_t near = 1;                        // steps that fill the 16 bytes
+  while (next * near < wanted && steps % (near * 2) == 0) near *= 2;
+  take(near, ak);
+  for (const Mode& m : k_modes(atom.layout_b.T())) take(m.n, m.w);
+  take(steps / near, ak * near);
+  take(parts, ak * steps);
+  return chain;
+}
+
+bool has_types(const Atom& atom, const MmaShape& s) { return atom.a == s.ab && atom.b == s.ab && atom.c == s.c; }
+
+}  // namespace
+
+Result<MmaPlan> plan_mma(const MmaShape& s, const std::array<int, 3>& split, const Target& target) {
+  for (const Atom& atom : target.atoms) {
+    if (!has_types(atom, s)) continue;
+    if (s.m % (split[0] * atom.m) || s.n % (split[1] * atom.n) || s.k % (split[2] * atom.k)) continue;
+    MmaPlan p;
+    p.atom = &atom;
+    p.walk_m = s.m / split[0] / atom.m;
+    p.walk_n = s.n / split[1] / atom.n;
+    p.walk_k = s.k / split[2] / atom.k;
+    const Layout a = subgroup_layout(split, 0, -1, 1, Mode::kReplicate) * local({p.walk_m, p.walk_k}) * atom.layout_a;
+    const Layout b = subgroup_layout(split, -1, 1, 0, Mode::kReplicate) * local({p.walk_k, p.walk_n}) * atom.layout_b;
+    p.c = subgroup_layout(split, 0, 1, -1, Mode::kPartial) * local({p.walk_m, p.walk_n}) * atom.layout_c;
+    const std::vector<Renumber> chain = k_order(atom, p.walk_k, split[2]);
+    const auto a2 = permute_dim(a, 1, chain), b2 = permute_dim(b, 0, chain);
+    if (!a2 || !b2) return internal_error(fmt::format("{}: k cannot be renumbered", atom.name));
+    p.a = *a2;
+    p.b = *b2;
+    return p;
+  }
+  return unsupported(fmt::format("{}: no matrix instruction for {} x {} -> {} divides m {}, n {}, k {} over {} x {} x {} subgroups",
+                                 target.name, to_string(s.ab), to_string(s.ab), to_string(s.c), s.m, s.n, s.k, split[0],
+                                 split[1], split[2]));
+}
+
+}  // namespace lathe

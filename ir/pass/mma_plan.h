@@ -1,0 +1,30 @@
+#pragma once
+// Which matrix instruction an mma becomes, and the register layouts of its operands.
+#include <array>
+
+#include "ir/layout.h"
+#include "ir/result.h"
+#include "ir/target.h"
+
+namespace lathe {
+
+struct MmaShape {
+  int64_t m = 0, n = 0, k = 0;
+  Type ab, c;
+};
+
+/// Slot numbers are fixed by construction: with walk_x atoms a subgroup along each dimension,
+///   a: (im * walk_k + ik) * la + i      b: (ik * walk_n + in) * lb + i      c: (im * walk_n + in) * lc + i
+/// K is renumbered (alike in a and b) so that a lane's elements of b are neighbours in k: first the slots of one atom, then
+/// of as many steps as fill 16 bytes, then the lanes, then the other steps, then the subgroups.
+struct MmaPlan {
+  const Atom* atom = nullptr;
+  int64_t walk_m = 1, walk_n = 1, walk_k = 1;
+  Layout a, b, c;                          ///< c is partial when the subgroups divide k
+};
+
+/// The first atom of the target that has the element types and divides the tile as `split` (subgroups along m, n, k)
+/// leaves it; an error names what was looked for.
+Result<MmaPlan> plan_mma(const MmaShape& shape, const std::array<int, 3>& split, const Target& target);
+
+}  // namespace lathe

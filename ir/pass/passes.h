@@ -1,0 +1,49 @@
+#pragma once
+// The passes over Tile IR, in the order compile() runs them. Each is a free function; what it needs and gives is said here.
+#include <map>
+
+#include "ir/pass/mma_plan.h"
+#include "ir/pass/packed.h"
+#include "ir/target.h"
+#include "ir/tile.h"
+
+namespace lathe::tile {
+
+/// Where a scale that multiplies the weights of an mma lands (a schedule's choice).
+enum class Factor : uint8_t { operand, accumulator };
+
+/// Small-integer arithmetic that feeds a cast is made exact and cheap: cast(q) - z becomes cast_minus(q, z); with
+/// Factor::accumulator, mma(a * repeat(s), b, c) becomes mma_scaled(a, s, b, c).   needs: verified.   target-independent.
+void linearity(Func& f, Factor factor);
+
+/// `stages n` of a loop: its loads that depend on nothing but the index are issued n - 1 turns ahead and carried in
+/// registers (reads past an edge are 0, so no turn is special).   gives: no loop has stages.   target-independent.
+void prefetch(Func& f);
+
+/// Removes operations whose results nobody uses.
+void drop_dead(Func& f);
+
+/// Gives every register tile a layout and inserts `convert` where two meet that differ. Existing pins stay; existing
+/// converts are dropped first, so that a laid-out text whose pins were stripped gives the same again.
+/// gives: every tile has a layout of subgroups * subgroup_size threads; each mma's operands have its plan's layouts.
+Result<Unit> infer_layouts(Func& f, const Target& t);
+
+/// The stored order of each packed parameter.   needs: infer_layouts.   unsupported: two loads of one ask for different units.
+Result<std::map<std::string, PackedLayout>> packed_parameters(const Func& f, const Target& t);
+
+/// The plan of an mma or mma_scaled of f.
+Result<MmaPlan> plan_of(const Func& f, const Func::Inst& mma, const Target& t);
+
+/// Layouts the operands of `inst` must have, given the one of its result (or of operand 0 where there is no result);
+/// none for an operand that may have any. The rule both inference and lowering go by.
+Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const Func::Inst& inst, const Target& t);
+
+/// The layout of a tile seen as elements of another width (the last dimension holds the same bits); none where a thread
+/// does not hold whole elements, neighbours in its minor slots.
+std::optional<Layout> view_layout(const Layout& l, int from_bits, int to_bits);
+
+/// The layout of a tile of `threads` threads that moves 16 bytes a thread along the last dimension, neighbours first;
+/// threads that are left over hold copies.
+Layout coalesced(const Coord& shape, int elem_bits, int64_t threads);
+
+}  // namespace lathe::tile

@@ -1,0 +1,15 @@
+#include "ir/target.h"
+
+namespace lathe {
+
+const char* to_string(MapSource s) {
+  switch (s) {
+    case MapSource::published: return "explicit";
+    case MapSource::probed: return "probed";
+    case MapSource::assumed: return "assumed";
+    case MapSource::fma: return "fma";
+  }
+  return "?";
+}
+
+}  // namespace lathe

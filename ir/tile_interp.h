@@ -1,0 +1,33 @@
+#pragma once
+// The tile interpreter: the meaning of every Tile IR operation, written from its definition. Slow and right: values are
+// raw bits, arithmetic is in f64 (integers in int64) and rounded once to the element type; sums run in f64.
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ir/tile.h"
+
+namespace lathe::tile {
+
+/// A tensor in host memory: one 64-bit word of raw bits an element, row-major. Packed parameters are given and returned
+/// in plain order: packing has no meaning. Of a view with strides `shape` holds the sizes and `raw` the whole storage, up to
+/// the last element at least; the symbols of strides that are no size are given among the scalars, by name.
+struct HostTensor {
+  lathe::Type elem;
+  Coord shape;
+  std::vector<uint64_t> raw;
+  double at(int64_t i) const { return decode(elem, raw[static_cast<size_t>(i)]); }
+};
+
+/// Scalars (parameters that are not views) by name, raw bits; tensors by parameter name. Sizes are taken from the tensors'
+/// shapes and must agree. Runs every workgroup of the grid in order; stores go to the tensors. Errors: a missing or
+/// mis-shaped tensor, an index below 0, a division of a size by 0, a grid over 2^31, more than `max_steps` operations.
+Result<Unit> interpret(const Func& f, std::map<std::string, HostTensor>& tensors,
+                       const std::map<std::string, uint64_t>& scalars = {}, int64_t max_steps = int64_t{1} << 40);
+
+/// The grid (1..3 axes, padded with 1) for given symbol values, in the order of f.symbols, and scalar parameters' bits.
+Result<std::vector<int64_t>> evaluate_grid(const Func& f, const std::vector<int64_t>& symbols,
+                                           const std::map<std::string, uint64_t>& scalars = {});
+
+}  // namespace lathe::tile

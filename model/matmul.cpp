@@ -1,0 +1,172 @@
+#include "model/matmul.h"
+
+#include <cstring>
+#include <fmt/format.h>
+
+#include "ir/tile_interp.h"
+
+namespace lathe {
+namespace {
+
+/// Small integers for which every product and sum is exact in the matmul of any device.
+tile::HostTensor integer_tensor(Type elem, Coord shape, int low, int high, uint32_t seed) {
+  tile::HostTensor t{elem, shape, {}};
+  int64_t count = 1;
+  for (int64_t s : shape) count *= s;
+  for (int64_t i = 0; i < count; i++) {
+    seed = seed * 1664525 + 1013904223;
+    t.raw.push_back(encode(elem, low + static_cast<int>((seed >> 16) % static_cast<uint32_t>(high - low + 1))));
+  }
+  return t;
+}
+
+std::vector<std::byte> bytes_of(const tile::HostTensor& t) {
+  const size_t width = static_cast<size_t>(std::max(8, int{t.elem.bits})) / 8;
+  std::vector<std::byte> out(t.raw.size() * width);
+  for (size_t i = 0; i < t.raw.size(); i++) std::memcpy(out.data() + i * width, &t.raw[i], width);
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Matmul>> Matmul::create(runtime::Device& device, const Target& target,
+                                               const kernels::WeightFormat& format, Type activation, bool biased) {
+  auto m = std::make_unique<Matmul>();
+  m->device_ = &device;
+  m->target_ = target;
+  m->format_ = format;
+  m->activation_ = activation;
+  m->biased_ = biased;
+  m->packer_ = std::make_shared<Packer>(device, target);
+  for (const Schedule& s : schedules_of(target, format)) {
+    TRY_ASSIGN(tile::Func f, kernels::matmul(format, activation, biased, s));
+    TRY_ASSIGN(f, prepare(std::move(f), {}));
+    TRY(tile::infer_layouts(f, target));
+    TRY_ASSIGN(const auto packed, tile::packed_parameters(f, target));
+    for (const auto& [name, p] : packed) {
+      const auto [known, fresh] = m->packed_.try_emplace(name, p);
+      if (!fresh && known->second != p)
+        return internal_error(fmt::format("schedule {} stores '{}' as {}, another as {}", to_string(s), name,
+                                          to_string(p.unit), to_string(known->second.unit)));
+    }
+  }
+  return m;
+}
+
+Result<Unit> Matmul::reserve(int64_t n, int64_t k, int64_t groups) {
+  n_ = n, k_ = k, groups_ = groups;
+  for (const auto& [name, p] : packed_) {
+    TRY_ASSIGN(buffers_[name], lift(device_->alloc(static_cast<uint64_t>(p.bytes(n, name == "w" ? k : groups)))));
+  }
+  return Unit{};
+}
+
+Result<Unit> Matmul::store(const PlainWeights& w) {
+  if (w.n < 1 || w.k < 1) return bad_input(fmt::format("weights: {} x {}", w.n, w.k));
+  TRY(reserve(w.n, w.k, w.groups));
+  const auto pack = [&](const char* name, std::span<const std::byte> bytes, int64_t columns) {
+    return packer_->pack(packed_.at(name), n_, columns, bytes, *buffers_.at(name));
+  };
+  TRY(pack("w", w.codes, k_));
+  if (format_.scaled()) TRY(pack("s", std::as_bytes(w.scales), groups_));
+  if (format_.zeros) TRY(pack("z", std::as_bytes(w.zeros), groups_));
+  return Unit{};
+}
+
+Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) {
+  const std::string key = fmt::format("{} {}", to_string(s), aligned);
+  if (const auto it = kernels_.find(key); it != kernels_.end()) return it->second;
+  TRY_ASSIGN(const tile::Func f, kernels::matmul(format_, activation_, biased_, s));
+  CompileOptions options;
+  options.factor = s.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand;
+  options.lower.aligned = aligned;
+  TRY_ASSIGN(auto k, Kernel::build(*device_, target_, f, options));
+  for (const auto& [name, p] : k->packed())
+    if (packed_.at(name) != p) return internal_error(fmt::format("schedule {} reads '{}' in another order than it is stored", to_string(s), name));
+  kernels_[key] = k;
+  if (k->source() == MapSource::probed) TRY(prove(*k, f, s));
+  return k;
+}
+
+/// A lane map holds for the pipelines it was probed in; that it holds for this one too is shown once, on a known tile.
+Result<Unit> Matmul::prove(Kernel&, const tile::Func& f, const Schedule& s) {
+  const int64_t n = s.tile_n, m = s.tile_m, k = 2 * s.tile_k;
+  const int64_t groups = !format_.scaled() ? 0 : format_.group == 0 ? 1 : (k + format_.group - 1) / format_.group;
+  Matmul tiny;
+  tiny.device_ = device_, tiny.target_ = target_, tiny.format_ = format_, tiny.activation_ = activation_, tiny.biased_ = biased_;
+  tiny.packed_ = packed_, tiny.kernels_ = kernels_, tiny.packer_ = packer_;
+  std::map<std::string, tile::HostTensor> t;
+  t["x"] = integer_tensor(activation_, {m, k}, -2, 2, 1);
+  const int zero = static_cast<int>(format_.constant_zero);
+  const int reach = std::min(2, format_.code.bits >= 3 ? 2 : 1);
+  t["w"] = integer_tensor(format_.code, {n, k}, std::max(zero - reach, format_.code.kind == Kind::uint ? 0 : -reach), zero + reach - 1, 2);
+  if (format_.scaled()) t["s"] = integer_tensor(activation_, {n, groups}, 1, 2, 3);
+  if (format_.zeros) t["z"] = integer_tensor(types::f16, {n, groups}, 0, 2, 4);
+  if (biased_) t["bias"] = integer_tensor(types::f32, {n}, -9, 9, 5);
+  t["y"] = tile::HostTensor{types::f32, {m, n}, std::vector<uint64_t>(static_cast<size_t>(m * n))};
+  auto halves = [](const tile::HostTensor& h) { return std::vector<uint16_t>(h.raw.begin(), h.raw.end()); };
+  const auto codes = bytes_of(t["w"]);
+  const auto scales = halves(t["s"]), zeros = halves(t["z"]);
+  TRY(tiny.store({n, k, groups, codes, scales, zeros}));
+  const auto x = bytes_of(t["x"]), bias = bytes_of(t["bias"]);
+  TRY_ASSIGN(const auto dx, lift(device_->alloc(x.size())));
+  TRY_ASSIGN(const auto dy, lift(device_->alloc(static_cast<uint64_t>(m * n) * 4)));
+  TRY_ASSIGN(const auto db, lift(device_->alloc(std::max<size_t>(16, bias.size()))));
+  TRY(lift(device_->upload(*dx, 0, x)));
+  if (biased_) TRY(lift(device_->upload(*db, 0, bias)));
+  TRY_ASSIGN(const auto launch, tiny.launch(s, m, dx->address(), dy->address(), db->address()));
+  TRY(lift(device_->run({&launch, 1})));
+  std::vector<uint32_t> y(static_cast<size_t>(m * n));
+  TRY(lift(device_->download(*dy, 0, std::as_writable_bytes(std::span(y)))));
+  TRY(tile::interpret(f, t));
+  for (size_t i = 0; i < y.size(); i++)
+    if (y[i] != t["y"].raw[i] && decode(types::f32, y[i]) != t["y"].at(static_cast<int64_t>(i)))
+      return unsupported(fmt::format("{}: schedule {} gives a wrong result on a known tile (element {}: {} instead of {}): its probed lane maps do not hold in this pipeline",
+                                     target_.name, to_string(s), i, decode(types::f32, y[i]), t["y"].at(static_cast<int64_t>(i))));
+  return Unit{};
+}
+
+Result<runtime::LaunchRecord> Matmul::launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias) {
+  if (m < 1) return bad_input(fmt::format("{} tokens", m));
+  Kernel::Arguments args;
+  args.values = {{"x", x}, {"y", y}, {"bias", bias}};
+  for (const auto& [name, b] : buffers_) args.values[name] = b->address();
+  args.sizes = {{"M", m}, {"N", n_}, {"K", k_}, {"G", groups_}};
+  TRY_ASSIGN(const tile::Func f, kernels::matmul(format_, activation_, biased_, s));
+  TRY_ASSIGN(const auto k, kernel(s, is_aligned(f, args)));
+  return k->launch(args);
+}
+
+Result<runtime::LaunchRecord> Matmul::launch(int64_t m, uint64_t x, uint64_t y, uint64_t bias) {
+  return launch(choose_schedule(target_, format_, m, n_, k_), m, x, y, bias);
+}
+
+std::string Matmul::pack_id() const {
+  std::string all;
+  for (const char* name : {"w", "s", "z"})
+    if (const auto it = packed_.find(name); it != packed_.end()) all += (all.empty() ? "" : "+") + lathe::pack_id(it->second);
+  return all;
+}
+
+const PackedLayout* Matmul::packed(const std::string& name) const {
+  const auto it = packed_.find(name);
+  return it == packed_.end() ? nullptr : &it->second;
+}
+
+uint64_t Matmul::weight_bytes() const {
+  uint64_t sum = 0;
+  for (const auto& [name, b] : buffers_) sum += b->bytes();
+  return sum;
+}
+
+const Kernel* Matmul::kernel_of(const Schedule& s, bool aligned) const {
+  const auto it = kernels_.find(fmt::format("{} {}", to_string(s), aligned));
+  return it == kernels_.end() ? nullptr : it->second.get();
+}
+
+runtime::Buffer* Matmul::buffer(const std::string& name) {
+  const auto it = buffers_.find(name);
+  return it == buffers_.end() ? nullptr : it->second.get();
+}
+
+}  // namespace lathe

@@ -1,0 +1,64 @@
+#pragma once
+// The low-bit matmul: weights stored once on a device, every number of tokens served from the same bytes.
+#include <memory>
+
+#include "engine/packer.h"
+#include "shaders/kernels.h"
+
+namespace lathe {
+
+/// Plain weights in host memory. codes: one byte a code (u8, or i8 for signed types), N x K; for f16 and bf16 weights the
+/// 2-byte elements. scales: raw 16-bit patterns of the activation type, N x G. zeros: f16 patterns of integers, N x G.
+struct PlainWeights {
+  int64_t n = 0, k = 0, groups = 0;
+  std::span<const std::byte> codes;
+  std::span<const uint16_t> scales, zeros;
+};
+
+/// The schedules of a target: rows by number of tokens. One table in model/schedules.def.
+std::vector<Schedule> schedules_of(const Target& t, const kernels::WeightFormat& format);
+/// The row for m tokens.
+Schedule choose_schedule(const Target& t, const kernels::WeightFormat& format, int64_t m, int64_t n, int64_t k);
+
+class Matmul {
+ public:
+  /// Fails if the schedules of the target disagree on the stored order. x is `activation` (f16), y is f32.
+  static Result<std::unique_ptr<Matmul>> create(runtime::Device& device, const Target& target,
+                                                const kernels::WeightFormat& format, Type activation, bool biased);
+  /// Uploads and packs on the device. bad_input: sizes that do not match.
+  Result<Unit> store(const PlainWeights& weights);
+  /// Room for n x k without contents (benchmarks fill it).
+  Result<Unit> reserve(int64_t n, int64_t k, int64_t groups);
+
+  /// The launch for m tokens; x: m x k elements, y: m x n f32, bias: n f32 (device addresses). Compiles at the first use of
+  /// a schedule; with probed lane maps the first use also proves itself on a known tile.
+  Result<runtime::LaunchRecord> launch(int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
+  /// The same with a row of one's own, of the same stored order.
+  Result<runtime::LaunchRecord> launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
+
+  std::string pack_id() const;             ///< of weights, scales, zero points
+  const PackedLayout* packed(const std::string& parameter) const;
+  uint64_t weight_bytes() const;           ///< held on the device
+  const Kernel* kernel_of(const Schedule& s, bool aligned) const;
+  int compilations() const { return static_cast<int>(kernels_.size()); }
+  int64_t n() const { return n_; }
+  int64_t k() const { return k_; }
+  runtime::Buffer* buffer(const std::string& parameter);   ///< "w", "s", "z"; null if none
+
+ private:
+  Result<std::shared_ptr<Kernel>> kernel(const Schedule& s, bool aligned);
+  Result<Unit> prove(Kernel& kernel, const tile::Func& f, const Schedule& s);
+
+  runtime::Device* device_ = nullptr;
+  Target target_;
+  kernels::WeightFormat format_;
+  Type activation_ = types::f16;
+  bool biased_ = false;
+  int64_t n_ = 0, k_ = 0, groups_ = 0;
+  std::map<std::string, PackedLayout> packed_;
+  std::shared_ptr<Packer> packer_;
+  std::map<std::string, std::unique_ptr<runtime::Buffer>> buffers_;
+  std::map<std::string, std::shared_ptr<Kernel>> kernels_;   ///< by schedule and alignment
+};
+
+}  // namespace lathe

@@ -1,0 +1,24 @@
+#pragma once
+// Where a kernel runs: the tile interpreter, or an opened device with its target.
+#include <memory>
+#include <string>
+
+#include "ir/result.h"
+#include "ir/target.h"
+#include "runtime/device.h"
+
+namespace lathe::tools {
+
+inline constexpr std::string_view kInterpreter = "interp";
+
+struct Place {
+  std::string id;
+  std::unique_ptr<runtime::Device> device;  ///< null: the interpreter
+  Target target;                            ///< of the device; without one, no features and no atoms
+  bool software() const { return !device || device->info().software; }
+};
+
+/// "interp", or the id of a device; "" is the first device found that is no software, else the first, else "interp".
+Result<Place> open_place(const std::string& id);
+
+}  // namespace lathe::tools
