@@ -1,6 +1,6 @@
 # Sourced by ./demo and ./check: installs what is missing, builds the dependencies once a machine, configures.
 # Sets: top, the repository; deps, where dependencies are kept (LATHE_DEPS, or lathe in the user's cache folder).
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 top=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
 deps=${LATHE_DEPS:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/lathe}
 
@@ -16,8 +16,9 @@ die() {
 # install_packages NAME...: those that are missing, from the system's own package sources.
 install_packages() {
   local package missing=() as_root=()
-  command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
+  if ! command -v apt-get >/dev/null; then
     die "set-up needs Debian's apt-get; on another system install the equivalents of: $*"
+  fi
   for package; do
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
   done

@@ -222,6 +222,7 @@ class Verifier {
       case Op::frag_fill:
       case Op::frag_make:
       case Op::frag_get:
+      case Op::frag_length:
       case Op::frag_load:
       case Op::frag_load_shared:
       case Op::frag_store:
@@ -307,6 +308,7 @@ class Verifier {
     switch (i.op) {
       case Op::mma: return mma(i);
       case Op::frag_get: return frag_get(i);
+      case Op::frag_length: return i.attr.type != kI32 ? fault("the length is not i32") : Result<Unit>();
       case Op::frag_store: return Unit{};
       default: break;
     }

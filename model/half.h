@@ -1,5 +1,6 @@
 #pragma once
-// f16 <-> f32 on the host, branch-free enough for tensors of 10^8 elements. The same values as ir/types' encode and decode.
+// f16 <-> f32 on the host, branch-free enough for tensors of 10^8 elements. The same values as ir/types' encode and
+// decode.
 #include <bit>
 #include <cstdint>
 

@@ -59,8 +59,9 @@ class HeaderParser {
     skip_space();
     if (!rest_.empty()) return bad_input(fmt::format("text after its header: {}", in_quotes(rest_)));
     if (!h.descr || !h.fortran_order || !h.shape) {
-      return bad_input(fmt::format("its header has no '{}'",
-                                   !h.descr ? "descr" : !h.fortran_order ? "fortran_order" : "shape"));
+      return bad_input(fmt::format("its header has no '{}'", !h.descr           ? "descr"
+                                                             : !h.fortran_order ? "fortran_order"
+                                                                                : "shape"));
     }
     return h;
   }
@@ -173,12 +174,17 @@ std::vector<std::byte> from_fortran(const std::vector<std::byte>& in, const std:
   return out;
 }
 
-std::vector<std::byte> from_fortran(std::vector<std::byte> in, const std::vector<int64_t>& shape, int64_t bytes) {
+std::vector<std::byte> from_fortran(const std::vector<std::byte>& in, const std::vector<int64_t>& shape,
+                                    int64_t bytes) {
   switch (bytes) {
-    case 1: return from_fortran<1>(in, shape);
-    case 2: return from_fortran<2>(in, shape);
-    case 4: return from_fortran<4>(in, shape);
-    default: return from_fortran<8>(in, shape);
+    case 1:
+      return from_fortran<1>(in, shape);
+    case 2:
+      return from_fortran<2>(in, shape);
+    case 4:
+      return from_fortran<4>(in, shape);
+    default:
+      return from_fortran<8>(in, shape);
   }
 }
 
@@ -228,7 +234,7 @@ Result<Tensor> read_npy(const std::string& path) {
                                  type_name(*type), bytes, held));
   }
   TRY_ASSIGN(std::vector<std::byte> data, file.read(found.data, bytes));
-  if (*found.header.fortran_order) data = from_fortran(std::move(data), shape, element_bytes(*type));
+  if (*found.header.fortran_order) data = from_fortran(data, shape, element_bytes(*type));
   return Tensor{*type, shape, std::move(data)};
 }
 
@@ -237,8 +243,8 @@ Result<Unit> write_npy(const std::string& path, const Tensor& t) {
   if (row == std::end(kTypes)) return unsupported(fmt::format("{}: a .npy file holds no {}", path, type_name(t.type)));
   const auto count = element_count(t.shape, t.type);
   if (!count || static_cast<uint64_t>(*count * element_bytes(t.type)) != t.data.size() || t.shape.size() > kMaxRank) {
-    return internal_error(fmt::format("{}: {} of {} in {} bytes", path, to_string(t.shape), type_name(t.type),
-                                      t.data.size()));
+    return internal_error(
+        fmt::format("{}: {} of {} in {} bytes", path, to_string(t.shape), type_name(t.type), t.data.size()));
   }
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", row->descr,
                                    fmt::join(t.shape, ", "), t.shape.size() == 1 ? "," : "");

@@ -21,8 +21,9 @@ struct Row {
   Type type;
 };
 constexpr Row kTypes[] = {
-    {"F16", types::f16}, {"BF16", types::bf16}, {"F32", types::f32}, {"F64", kF64},           {"I8", types::i8},
-    {"U8", types::u8},   {"I32", types::i32},   {"I64", types::i64}, {"BOOL", types::boolean},
+    {"F16", types::f16}, {"BF16", types::bf16}, {"F32", types::f32},
+    {"F64", kF64},       {"I8", types::i8},     {"U8", types::u8},
+    {"I32", types::i32}, {"I64", types::i64},   {"BOOL", types::boolean},
 };
 
 std::optional<Type> type_of(std::string_view dtype) {
@@ -97,7 +98,8 @@ Result<Entry> parse_entry(const std::string& name, const Json& json, uint64_t da
 }
 
 Result<Unit> check_metadata(const Json& json) {
-  const bool plain = json.is_object() && std::all_of(json.begin(), json.end(), [](const Json& v) { return v.is_string(); });
+  const bool plain =
+      json.is_object() && std::all_of(json.begin(), json.end(), [](const Json& v) { return v.is_string(); });
   if (!plain) return bad_input("its __metadata__ is not an object of strings");
   return Unit{};
 }
@@ -110,7 +112,8 @@ Result<Unit> check_cover(const std::vector<Entry>& entries, uint64_t data, uint6
     if (e.begin < at) {
       return bad_input(fmt::format("tensors {} and {} overlap", in_quotes(*before), in_quotes(e.name)));
     }
-    if (e.begin > at) return bad_input(fmt::format("{} bytes before tensor {} belong to none", e.begin - at, in_quotes(e.name)));
+    if (e.begin > at)
+      return bad_input(fmt::format("{} bytes before tensor {} belong to none", e.begin - at, in_quotes(e.name)));
     at = e.begin + e.bytes;
     before = &e.name;
   }
@@ -147,8 +150,8 @@ Result<Safetensors> Safetensors::open(const std::string& path) {
   uint64_t length = 0;
   for (uint64_t i = kFixed; i-- > 0;) length = length << 8 | std::to_integer<uint64_t>(fixed[i]);
   if (length > kLongestHeader || length > file.size() - kFixed) {
-    return file.fail(fmt::format("not a .safetensors file, or cut short: it claims a header of {} bytes in a file of {}",
-                                 length, file.size()));
+    return file.fail(fmt::format(
+        "not a .safetensors file, or cut short: it claims a header of {} bytes in a file of {}", length, file.size()));
   }
   TRY_ASSIGN(const std::vector<std::byte> text, file.read(kFixed, length));
   auto entries = parse_index({reinterpret_cast<const char*>(text.data()), text.size()}, kFixed + length, file.size());

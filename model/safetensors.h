@@ -14,8 +14,8 @@ class Safetensors {
  public:
   struct Entry {
     std::string name;
-    std::string dtype;            ///< as the file says
-    std::optional<Type> type;     ///< none: a dtype that is listed and cannot be read
+    std::string dtype;         ///< as the file says
+    std::optional<Type> type;  ///< none: a dtype that is listed and cannot be read
     std::vector<int64_t> shape;
     uint64_t begin = 0, bytes = 0;  ///< from the first byte of the file
   };

@@ -89,16 +89,18 @@ std::string type_name(Type t) { return t == kF64 ? "f64" : lathe::to_string(t); 
 Result<Tensor> convert(const Tensor& t, Type to) {
   const auto count = element_count(t.shape, t.type);
   if (!count || static_cast<uint64_t>(*count * element_bytes(t.type)) != t.data.size()) {
-    return internal_error(fmt::format("a tensor {} of {} holds {} bytes", to_string(t.shape), type_name(t.type),
-                                      t.data.size()));
+    return internal_error(
+        fmt::format("a tensor {} of {} holds {} bytes", to_string(t.shape), type_name(t.type), t.data.size()));
   }
   if (to == t.type) return t;
   Tensor out{to, t.shape, std::vector<std::byte>(static_cast<size_t>(*count * element_bytes(to)))};
   const bool known = (to == types::f32 || to == types::f16) && with_type(t.type, [&](auto tag) {
-    using From = decltype(tag);
-    if (to == types::f32) each<From, float>(t.data, out.data, [](From v) { return to_f32(v); });
-    else each<From, uint16_t>(t.data, out.data, [](From v) { return to_f16(v); });
-  });
+                       using From = decltype(tag);
+                       if (to == types::f32)
+                         each<From, float>(t.data, out.data, [](From v) { return to_f32(v); });
+                       else
+                         each<From, uint16_t>(t.data, out.data, [](From v) { return to_f16(v); });
+                     });
   if (!known) return unsupported(fmt::format("no conversion from {} to {}", type_name(t.type), type_name(to)));
   return out;
 }

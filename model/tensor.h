@@ -19,8 +19,8 @@ inline constexpr size_t kMaxRank = 8;
 
 struct Tensor {
   Type type;
-  std::vector<int64_t> shape;    ///< none of them negative; empty: a scalar
-  std::vector<std::byte> data;   ///< little-endian, element_bytes(type) an element
+  std::vector<int64_t> shape;   ///< none of them negative; empty: a scalar
+  std::vector<std::byte> data;  ///< little-endian, element_bytes(type) an element
 };
 
 /// A byte, or 2, 4, 8: bool and everything of up to 8 bits takes one.

@@ -93,7 +93,7 @@ struct ProgramInfo {
 
 /// What the driver tells of a loaded program; -1 where it tells nothing.
 struct ProgramStats {
-  int registers = -1;         ///< 32-bit registers a thread
+  int registers = -1;         ///< 32-bit registers a thread (Turnip: of four words)
   int64_t spills = -1;        ///< CUDA: bytes of local memory a thread. Vulkan: as the driver counts; 0 is none
   int64_t shared_bytes = -1;  ///< static shared memory of a workgroup
   int max_threads = -1;       ///< the largest workgroup this program could be launched with

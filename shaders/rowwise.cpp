@@ -24,7 +24,7 @@ Result<tile::Func> softmax(Type type, int64_t rows, int64_t columns, int subgrou
   const V r0 = row_grid(b, rows);
   const Coord shape{rows, columns};
   const V in = b.cast(b.load(x, {r0, b.lit(0)}, shape), types::f32);
-  const V inside = b.op(Op::lt, {b.iota(shape, 1), b.cast(b.symbol("C"), types::i32)});
+  const V inside = b.binary(Op::lt, b.iota(shape, 1), b.cast(b.symbol("C"), types::i32));
   const V kept = b.op(Op::select, {inside, in, b.fill(types::f32, shape, -1e30)});
   const V top = b.reduce(kept, 1, ReduceKind::max);
   const V e = b.named(b.op(Op::select, {inside, b.op(Op::exp, {kept - b.broadcast(top, shape)}), b.fill(types::f32, shape, 0)}), "e");

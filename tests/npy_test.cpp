@@ -81,7 +81,8 @@ TEST_CASE("the text of the header is NumPy's own, to the byte") {
   };
   CHECK(header(tensor<float>(types::f32, {}, {1})) == "{'descr': '<f4', 'fortran_order': False, 'shape': (), }");
   CHECK(header(tensor<float>(types::f32, {2}, {1, 2})) == "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }");
-  CHECK(header(tensor<int8_t>(types::i8, {2, 1}, {1, 2})) == "{'descr': '|i1', 'fortran_order': False, 'shape': (2, 1), }");
+  CHECK(header(tensor<int8_t>(types::i8, {2, 1}, {1, 2})) ==
+        "{'descr': '|i1', 'fortran_order': False, 'shape': (2, 1), }");
 }
 
 TEST_CASE("Fortran order is transposed on reading") {
@@ -98,7 +99,8 @@ TEST_CASE("Fortran order is transposed on reading") {
   const auto read = read_npy(folder.write("f.npy", npy(plain("|u1", "(2, 3, 4)", "True"), fortran, 2)));
   REQUIRE(read.has_value());
   CHECK(same(*read, tensor<uint8_t>(types::u8, {2, 3, 4}, expected)));
-  const auto wide = read_npy(folder.write("w.npy", npy(plain("<i4", "(2,2)", "True"), std::string("\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0", 16))));
+  const auto wide = read_npy(
+      folder.write("w.npy", npy(plain("<i4", "(2,2)", "True"), std::string("\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0", 16))));
   REQUIRE(wide.has_value());
   CHECK(same(*wide, tensor<int32_t>(types::i32, {2, 2}, {1, 3, 2, 4})));
 }
@@ -208,8 +210,10 @@ TEST_CASE("half: every f16 as f32 and back; f32 to f16 as ir/types rounds") {
     const float value = f32_from_f16(static_cast<uint16_t>(half));
     const double expected = decode(types::f16, half);
     const uint16_t back = f16_from_f32(value);
-    if (std::isnan(expected)) wrong += !std::isnan(value) || !std::isnan(decode(types::f16, back));
-    else wrong += std::bit_cast<uint64_t>(double{value}) != std::bit_cast<uint64_t>(expected) || back != half;
+    if (std::isnan(expected))
+      wrong += !std::isnan(value) || !std::isnan(decode(types::f16, back));
+    else
+      wrong += std::bit_cast<uint64_t>(double{value}) != std::bit_cast<uint64_t>(expected) || back != half;
   }
   CHECK(wrong == 0);
   const auto check = [&](uint32_t bits) {
@@ -249,7 +253,8 @@ TEST_CASE("convert: each type to f32 and f16, rounded once") {
   CHECK(f32(tensor<uint8_t>(types::u8, {2}, {0, 255})) == F32{0, 255});
   CHECK(f32(tensor<uint8_t>(types::boolean, {3}, {0, 1, 7})) == F32{0, 1, 1});
   CHECK(f32(tensor<int32_t>(types::i32, {2}, {16777217, -16777219})) == F32{16777216, -16777220});
-  CHECK(f32(tensor<int64_t>(types::i64, {1}, {9007199791611905})) == F32{9007200328482816.0f});  // by way of f64: ...9254740992
+  CHECK(f32(tensor<int64_t>(types::i64, {1}, {9007199791611905})) ==
+        F32{9007200328482816.0f});  // by way of f64: ...9254740992
   CHECK(f16(tensor<int32_t>(types::i32, {3}, {2049, 65519, 65520})) == F16{0x6800, 0x7bff, 0x7c00});
   // 1 + 2^-11 + 2^-40: by way of f32 it would become the tie 1 + 2^-11 and round down.
   CHECK(f16(tensor<double>(kF64, {1}, {1 + 0x1p-11 + 0x1p-40})) == F16{0x3c01});

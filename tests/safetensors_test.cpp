@@ -68,9 +68,9 @@ TEST_CASE("every dtype is as wide as it says; one that is not read stays listed"
     std::string dtype;
     Type type;
   };
-  const Case cases[] = {{"F16", types::f16}, {"BF16", types::bf16}, {"F32", types::f32},     {"F64", kF64},
-                        {"I8", types::i8},   {"U8", types::u8},     {"I32", types::i32},     {"I64", types::i64},
-                        {"BOOL", types::boolean}};
+  const Case cases[] = {{"F16", types::f16}, {"BF16", types::bf16}, {"F32", types::f32},
+                        {"F64", kF64},       {"I8", types::i8},     {"U8", types::u8},
+                        {"I32", types::i32}, {"I64", types::i64},   {"BOOL", types::boolean}};
   for (const Case& c : cases) {
     const int64_t bytes = 3 * element_bytes(c.type);
     const std::string header = one("\"" + c.dtype + "\"", "[3]", "[0," + std::to_string(bytes) + "]");
@@ -130,7 +130,8 @@ TEST_CASE("wrong, truncated and lying files are refused with one line that says 
       {file_of(pair("[0,4]", "[0,4]"), "1234"), "tensors \"a\" and \"b\" overlap"},
       {file_of(pair("[0,4]", "[5,9]"), data + "9"), "1 bytes before tensor \"b\" belong to none"},
       {file_of("{\"a\":{},\"a\":{}}", ""), "names \"a\" twice"},
-      {file_of("{\"a\":{\"dtype\":\"U8\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", data), "\"dtype\" twice"},
+      {file_of("{\"a\":{\"dtype\":\"U8\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", data),
+       "\"dtype\" twice"},
       {file_of("{\"__metadata__\":{\"x\":1}}", ""), "__metadata__"},
   };
   for (const Case& c : cases) {
@@ -183,9 +184,11 @@ TEST_CASE("the demo's layer and the inputs that it really receives are there and
   REQUIRE(x->shape.size() == 2);
   CHECK(x->shape[1] == w->shape[1]);
   double largest = 0;
+  int not_finite = 0;
   for (const float v : f32_values(convert(*x, types::f32).value())) {
-    REQUIRE(std::isfinite(v));
+    not_finite += !std::isfinite(v);
     largest = std::max(largest, std::fabs(double{v}));
   }
+  CHECK(not_finite == 0);
   CHECK(largest > 0.1);
 }

@@ -27,9 +27,7 @@ class ScratchFolder {
     std::ofstream(path(file), std::ios::binary) << bytes;
     return path(file);
   }
-  size_t files() const {
-    return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
-  }
+  size_t files() const { return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), {})); }
 
  private:
   std::filesystem::path folder_;
@@ -47,12 +45,24 @@ inline std::string mutate(std::string bytes, std::mt19937& random) {
   for (size_t i = 0; i < edits && !bytes.empty(); i++) {
     const size_t at = below(bytes.size());
     switch (below(6)) {
-      case 0: bytes[at] = static_cast<char>(random()); break;
-      case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8))); break;
-      case 2: bytes[at] = "0123456789{}[]()',:\" -"[below(22)]; break;
-      case 3: bytes.resize(at); break;
-      case 4: bytes.append(below(9), '\0'); break;
-      case 5: bytes.insert(at, bytes.substr(below(bytes.size()), below(12))); break;
+      case 0:
+        bytes[at] = static_cast<char>(random());
+        break;
+      case 1:
+        bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
+        break;
+      case 2:
+        bytes[at] = "0123456789{}[]()',:\" -"[below(22)];
+        break;
+      case 3:
+        bytes.resize(at);
+        break;
+      case 4:
+        bytes.append(below(9), '\0');
+        break;
+      case 5:
+        bytes.insert(at, bytes.substr(below(bytes.size()), below(12)));
+        break;
     }
   }
   return bytes;

@@ -337,7 +337,7 @@ TEST_CASE("fold has nothing left to do after itself") {
 }
 
 TEST_CASE("time of the whole pipeline") {
-  Func f = Maker(7).make(9000);
+  Func f = Maker(7).make(1000);
   int count = 0;
   f.walk(f.body, [&](BlockId, size_t, InstId) { count++; });
   const auto start = std::chrono::steady_clock::now();

@@ -36,6 +36,7 @@ class Body {
   Result<Unit> shuffle(const Inst& i);
   Result<Unit> frag_make(const Inst& i);
   Result<Unit> frag_get(const Inst& i);
+  Result<Unit> frag_length(const Inst& i);
   Result<Unit> mma(const Inst& i);
   Result<Unit> frag_load(const Inst& i);
   Result<Unit> frag_load_shared(const Inst& i);

@@ -43,6 +43,11 @@ Result<Unit> Body::frag_get(const Inst& i) {
   return Unit{};
 }
 
+Result<Unit> Body::frag_length(const Inst& i) {
+  define(i, emit(spv::Op::OpCooperativeMatrixLengthKHR, type_id(thread::kI32), {type_id(type(i.args[0]))}));
+  return Unit{};
+}
+
 Result<Unit> Body::mma(const Inst& i) {
   using Mask = spv::CooperativeMatrixOperandsMask;
   Mask mask = Mask::MaskNone;

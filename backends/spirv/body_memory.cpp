@@ -105,7 +105,8 @@ Body::Element Body::element(uint32_t array) {
   return elements_[array] = {t, variable, s.access_bytes};
 }
 
-/// The index of the first element: an immediate of whole elements is added after the division, which is then shared.
+/// The index of the first element: an immediate of whole elements is added after the division, which is then shared; the
+/// offset alone may be negative.
 Id Body::element_index(const Element& e, ValueId offset, int64_t imm) {
   const Id u32 = m_.int_type(32);
   auto plus = [&](Id value, int64_t n) {
@@ -113,7 +114,7 @@ Id Body::element_index(const Element& e, ValueId offset, int64_t imm) {
   };
   auto divided = [&](Id value) {
     const auto shift = static_cast<uint32_t>(std::countr_zero(static_cast<uint32_t>(e.bytes)));
-    return shift == 0 ? value : emit(spv::Op::OpShiftRightLogical, u32, {value, m_.u32(shift)});
+    return shift == 0 ? value : emit(spv::Op::OpShiftRightArithmetic, u32, {value, m_.u32(shift)});
   };
   return imm % e.bytes == 0 ? plus(divided(id(offset)), imm / e.bytes) : divided(plus(id(offset), imm));
 }

@@ -151,6 +151,11 @@ int64_t Lowering::known_multiple(ValueId v) const {
     case tile::Op::mul: return std::min(known_multiple(d->args[0]) * known_multiple(d->args[1]), int64_t{1} << 30);
     case tile::Op::add:
     case tile::Op::sub: return std::gcd(known_multiple(d->args[0]), known_multiple(d->args[1]));
+    case tile::Op::div: {
+      const Inst* by = f_.def(d->args[1]);
+      const int64_t a = known_multiple(d->args[0]);
+      return by && by->op == tile::Op::constant && by->attr.imm > 0 && a % by->attr.imm == 0 ? a / by->attr.imm : 1;
+    }
     default: return 1;
   }
 }

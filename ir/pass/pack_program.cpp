@@ -47,7 +47,13 @@ std::vector<Digit> storage_order(const PackedLayout& p) {
   for (const Mode& m : p.unit.T())
     if (m.d != Mode::kReplicate) append_primes(m, order);
   for (const auto* part : {&words, &halves, &fields}) order.insert(order.end(), part->begin(), part->end());
-  return order;
+  std::vector<Digit> merged;               // neighbours that continue each other are one digit
+  for (const Digit& digit : order)
+    if (!merged.empty() && merged.back().d == digit.d && merged.back().w == digit.w * digit.n)
+      merged.back() = {merged.back().n * digit.n, digit.d, digit.w};
+    else
+      merged.push_back(digit);
+  return merged;
 }
 
 /// The unit's own order: dimension 0 then 1, most significant digit first; and where each digit stands in storage.

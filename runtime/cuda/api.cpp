@@ -45,9 +45,11 @@ Result<const Api*> load_api() {
   void* library = open_library();
   if (!library) return fail(Error::Code::no_device, "CUDA: the NVIDIA driver's library is not installed");
   static Api table;
-#define LATHE_CUDA_FUNCTION(name, params)                                                                    \
-  if (!load(library, #name, table.name)) return fail(Error::Code::no_device, "CUDA: the driver is too old: " \
-                                                                             "no " #name);
+#define LATHE_CUDA_FUNCTION(name, params)       \
+  if (!load(library, #name, table.name))        \
+    return fail(Error::Code::no_device,         \
+                "CUDA: the driver is too old: " \
+                "no " #name);
 #include "runtime/cuda/functions.def"
   if (const CUresult r = table.cuInit(0); r != CUDA_SUCCESS) {
     Error error = cuda_error(table, r, "cuInit", "CUDA: the driver does not start").value();

@@ -8,10 +8,12 @@
 namespace lathe::runtime::vulkan {
 namespace {
 
-/// Names that drivers give to the registers of a thread, and to what they spilled.
-constexpr std::array<std::string_view, 4> kRegisters{"VGPRs", "GPRs", "Register Count", "Max live registers"};
-constexpr std::array<std::string_view, 5> kSpills{"Spilled VGPRs", "Spilled SGPRs", "Spills to memory", "Spill count",
-                                                  "Local Memory Size"};
+/// Names that drivers give to the registers of a thread, and to what they spilled: RADV, NVK, Honeykrisp, Turnip, ANV,
+/// NVIDIA.
+constexpr std::array<std::string_view, 6> kRegisters{"VGPRs",          "Number of GPRs",     "GPRs",
+                                                     "Registers used", "Max live registers", "Register Count"};
+constexpr std::array<std::string_view, 7> kSpills{"Spilled VGPRs", "Spilled SGPRs", "Spills to memory", "Spills",
+                                                  "STP Count",     "Spill count",   "Local Memory Size"};
 
 double value_of(const VkPipelineExecutableStatisticKHR& s) {
   switch (s.format) {
