@@ -1,11 +1,12 @@
 // Times the 4-bit matmul on a device: weights rotated past the L2 cache, results checked on sampled outputs before any
 // time is printed. One line of JSON for each case.
 //   lathe_bench --device cuda:0 --shape 4096x28672 --m 1,16,4096
-//   lathe_bench --sweep FILE      lines "device K N M tile_n tile_m tile_k sn sm sk stages acc"; tile_n 0: the chosen row
+//   lathe_bench --sweep FILE      lines "device K N M tile_n tile_m tile_k sn sm sk stages acc"; tile_n 0: the chosen
+//   row
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -22,7 +23,7 @@ using nlohmann::json;
 struct Case {
   std::string device;
   int64_t k = 0, n = 0, m = 0;
-  Schedule schedule;                       ///< tile_n 0: let the table choose
+  Schedule schedule;  ///< tile_n 0: let the table choose
 };
 
 /// Weights of one shape in several copies, so that a launch never finds its own in the cache.
@@ -74,7 +75,8 @@ struct Bench {
     double worst = 0;
     std::mt19937 random(3);
     for (int sample = 0; sample < 200; sample++) {
-      const auto row = static_cast<int64_t>(random() % static_cast<uint64_t>(m)), column = static_cast<int64_t>(random() % static_cast<uint64_t>(n));
+      const auto row = static_cast<int64_t>(random() % static_cast<uint64_t>(m)),
+                 column = static_cast<int64_t>(random() % static_cast<uint64_t>(n));
       double exact = 0, size = 0;
       for (int64_t i = 0; i < k; i++) {
         const double p = decode(types::f16, x[static_cast<size_t>(row * k + i)]) * weight(column, i);
@@ -109,15 +111,23 @@ struct Bench {
     TRY(lift(device.download(*dy, 0, std::as_writable_bytes(std::span(y)))));
     const double error = worst(x, y, c.m);
     TRY_ASSIGN(const auto graph, lift(device.record(launches)));
-    TRY(lift(graph->time_us(heavy ? 4 : 60)));       // brings the clock up; no wait between this and the measurement
+    TRY(lift(graph->time_us(heavy ? 4 : 60)));  // brings the clock up; no wait between this and the measurement
     TRY_ASSIGN(auto times, lift(graph->time_us(heavy ? 5 : 25)));
     std::sort(times.begin(), times.end());
     const double us = times[times.size() / 2] / turns;
     const uint64_t bytes = weights.copies[0]->weight_bytes();
     const Kernel* kernel = weights.copies[0]->kernel_of(s, true);
-    json j{{"device", c.device}, {"k", k}, {"n", n}, {"m", c.m}, {"schedule", to_string(s)}, {"us", us},
-           {"spread", (times.back() - times.front()) / times[times.size() / 2]}, {"gb_s", static_cast<double>(bytes) / us * 1e-3},
-           {"tflops", 2e-6 * static_cast<double>(c.m * n) * static_cast<double>(k) / us}, {"error_over_bound", error}, {"copies", weights.copies.size()}};
+    json j{{"device", c.device},
+           {"k", k},
+           {"n", n},
+           {"m", c.m},
+           {"schedule", to_string(s)},
+           {"us", us},
+           {"spread", (times.back() - times.front()) / times[times.size() / 2]},
+           {"gb_s", static_cast<double>(bytes) / us * 1e-3},
+           {"tflops", 2e-6 * static_cast<double>(c.m * n) * static_cast<double>(k) / us},
+           {"error_over_bound", error},
+           {"copies", weights.copies.size()}};
     if (kernel) {
       j["atoms"] = kernel->atoms();
       j["path"] = to_string(kernel->source());
@@ -138,7 +148,8 @@ std::vector<Case> read_sweep(const std::string& file) {
     Case c;
     int acc = 0;
     Schedule& s = c.schedule;
-    if (words >> c.device >> c.k >> c.n >> c.m >> s.tile_n >> s.tile_m >> s.tile_k >> s.split[0] >> s.split[1] >> s.split[2] >> s.stages >> acc) {
+    if (words >> c.device >> c.k >> c.n >> c.m >> s.tile_n >> s.tile_m >> s.tile_k >> s.split[0] >> s.split[1] >>
+        s.split[2] >> s.stages >> acc) {
       s.factor_on_accumulator = acc != 0;
       cases.push_back(c);
     }
@@ -167,7 +178,8 @@ int main(int argc, char** argv) {
   } else {
     Case c{device, 0, 0, 0, {}};
     c.schedule.tile_n = 0;
-    if (std::sscanf(shape.c_str(), "%ldx%ld", &c.k, &c.n) != 2) return fmt::print(stderr, "lathe_bench: --shape K x N\n"), 2;
+    if (std::sscanf(shape.c_str(), "%ldx%ld", &c.k, &c.n) != 2)
+      return fmt::print(stderr, "lathe_bench: --shape K x N\n"), 2;
     for (int64_t m : tokens) c.m = m, cases.push_back(c);
   }
   std::string open;
@@ -189,8 +201,12 @@ int main(int argc, char** argv) {
       open = c.device;
     }
     auto j = bench->run(c);
-    if (!j) fmt::print("{}\n", json{{"device", c.device}, {"m", c.m}, {"schedule", to_string(c.schedule)}, {"error", j.error().text}}.dump());
-    else fmt::print("{}\n", j->dump());
+    if (!j)
+      fmt::print("{}\n",
+                 json{{"device", c.device}, {"m", c.m}, {"schedule", to_string(c.schedule)}, {"error", j.error().text}}
+                     .dump());
+    else
+      fmt::print("{}\n", j->dump());
     std::fflush(stdout);
   }
 }

@@ -1,13 +1,13 @@
 #include "engine/kernel.h"
 
+#include <fmt/format.h>
 #include <chrono>
 #include <cstring>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "backends/spirv/target.h"
 #include "backends/ptx/emit.h"
 #include "backends/spirv/emit.h"
+#include "backends/spirv/target.h"
 #include "build_id.h"
 #include "ir/tile_interp.h"
 
@@ -19,15 +19,22 @@ double now_ms() {
 }
 
 /// What the cache keeps beside the code.
-nlohmann::json describe(const Emitted& e, const std::map<std::string, PackedLayout>& packed, const std::string& atoms, MapSource source) {
-  nlohmann::json j{{"entry", e.info.entry}, {"threads", e.info.threads}, {"subgroup_size", e.info.subgroup_size},
-                   {"shared_bytes", e.info.shared_bytes}, {"param_slots", e.info.param_slots},
-                   {"push", e.info.params_in_push_constants}, {"atoms", atoms}, {"source", static_cast<int>(source)}};
+nlohmann::json describe(const Emitted& e, const std::map<std::string, PackedLayout>& packed, const std::string& atoms,
+                        MapSource source) {
+  nlohmann::json j{{"entry", e.info.entry},
+                   {"threads", e.info.threads},
+                   {"subgroup_size", e.info.subgroup_size},
+                   {"shared_bytes", e.info.shared_bytes},
+                   {"param_slots", e.info.param_slots},
+                   {"push", e.info.params_in_push_constants},
+                   {"atoms", atoms},
+                   {"source", static_cast<int>(source)}};
   for (const auto& [name, p] : packed) j["packed"][name] = {{"elem", to_string(p.elem)}, {"unit", to_string(p.unit)}};
   return j;
 }
 
-bool restore(const nlohmann::json& j, Emitted& e, std::map<std::string, PackedLayout>& packed, std::string& atoms, MapSource& source) {
+bool restore(const nlohmann::json& j, Emitted& e, std::map<std::string, PackedLayout>& packed, std::string& atoms,
+             MapSource& source) {
   try {
     e.info.entry = j.at("entry");
     e.info.threads = j.at("threads");
@@ -82,7 +89,7 @@ Result<Emitted> emit(const thread::Func& f, const Target& t) {
     e.info.entry = f.name;
     const int64_t shared = shared_bytes(f);
     e.info.shared_bytes = shared > kStaticSharedBytes ? static_cast<uint32_t>(shared) : 0;
-    e.code.resize(text.size() + 1);        // the driver wants a final 0
+    e.code.resize(text.size() + 1);  // the driver wants a final 0
     std::memcpy(e.code.data(), text.data(), text.size());
     return e;
   }
@@ -154,13 +161,15 @@ Result<runtime::LaunchRecord> Kernel::launch(const Arguments& args) const {
     const auto& name = func_.values[s].name;
     const auto it = args.sizes.find(name);
     if (it == args.sizes.end()) return bad_input(fmt::format("{}: size '{}' is not known", func_.name, name));
-    if (it->second < 0 || it->second > int64_t{1} << 31) return bad_input(fmt::format("{}: size {} = {}", func_.name, name, it->second));
+    if (it->second < 0 || it->second > int64_t{1} << 31)
+      return bad_input(fmt::format("{}: size {} = {}", func_.name, name, it->second));
     symbols.push_back(it->second);
     r.params.push_back(static_cast<uint64_t>(it->second));
   }
   TRY_ASSIGN(const auto grid, tile::evaluate_grid(func_, symbols, scalars));
   for (int64_t g : grid)
-    if (g < 1 || g > INT32_MAX) return bad_input(fmt::format("{}: a grid of {} x {} x {}", func_.name, grid[0], grid[1], grid[2]));
+    if (g < 1 || g > INT32_MAX)
+      return bad_input(fmt::format("{}: a grid of {} x {} x {}", func_.name, grid[0], grid[1], grid[2]));
   r.grid = {static_cast<uint32_t>(grid[0]), static_cast<uint32_t>(grid[1]), static_cast<uint32_t>(grid[2])};
   return r;
 }

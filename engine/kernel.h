@@ -11,7 +11,7 @@ namespace lathe {
 
 /// Emitted code of a compiled kernel and what a device needs to load it.
 struct Emitted {
-  std::vector<std::byte> code;             ///< PTX text or SPIR-V words
+  std::vector<std::byte> code;  ///< PTX text or SPIR-V words
   runtime::ProgramInfo info;
 };
 Result<Emitted> emit(const thread::Func& f, const Target& t);
@@ -19,8 +19,8 @@ Result<Emitted> emit(const thread::Func& f, const Target& t);
 Result<std::unique_ptr<runtime::Program>> load(runtime::Device& device, const Emitted& e);
 
 struct KernelTimes {
-  double compile_ms = 0;                   ///< ours: passes and emission (0 when found in the cache)
-  double driver_ms = 0;                    ///< the driver's part of loading
+  double compile_ms = 0;  ///< ours: passes and emission (0 when found in the cache)
+  double driver_ms = 0;   ///< the driver's part of loading
   bool from_cache = false;
 };
 
@@ -41,11 +41,11 @@ class Kernel {
   const std::map<std::string, PackedLayout>& packed() const { return packed_; }
   const KernelTimes& times() const { return times_; }
   const runtime::Program& program() const { return *program_; }
-  std::string atoms() const { return atoms_; }     ///< "mma.sync... x64", the matrix instructions in the code
-  MapSource source() const { return source_; }     ///< of its atoms; fma when it has none
+  std::string atoms() const { return atoms_; }  ///< "mma.sync... x64", the matrix instructions in the code
+  MapSource source() const { return source_; }  ///< of its atoms; fma when it has none
 
  private:
-  tile::Func func_;                        ///< parameters and grid
+  tile::Func func_;  ///< parameters and grid
   std::map<std::string, PackedLayout> packed_;
   std::unique_ptr<runtime::Program> program_;
   KernelTimes times_;

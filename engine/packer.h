@@ -14,15 +14,18 @@ class Packer {
  public:
   Packer(runtime::Device& device, Target target) : device_(&device), target_(std::move(target)) {}
 
-  /// rows x columns elements of plain_type(p.elem) to `to`, which holds p.bytes(rows, columns). bad_input: another size.
+  /// rows x columns elements of plain_type(p.elem) to `to`, which holds p.bytes(rows, columns). bad_input: another
+  /// size.
   Result<Unit> pack(const PackedLayout& p, int64_t rows, int64_t columns, std::span<const std::byte> plain,
                     const runtime::Buffer& to);
   /// The inverse.
-  Result<std::vector<std::byte>> unpack(const PackedLayout& p, int64_t rows, int64_t columns, const runtime::Buffer& from);
+  Result<std::vector<std::byte>> unpack(const PackedLayout& p, int64_t rows, int64_t columns,
+                                        const runtime::Buffer& from);
 
  private:
   using Program = Result<tile::Func> (*)(const PackedLayout&, Type);
-  Result<Unit> run(Program program, const PackedLayout& p, int64_t rows, int64_t columns, uint64_t plain, uint64_t packed);
+  Result<Unit> run(Program program, const PackedLayout& p, int64_t rows, int64_t columns, uint64_t plain,
+                   uint64_t packed);
 
   runtime::Device* device_;
   Target target_;

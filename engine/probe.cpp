@@ -1,8 +1,8 @@
 #include "engine/probe.h"
 
+#include <fmt/format.h>
 #include <bit>
 #include <cstring>
-#include <fmt/format.h>
 
 #include "engine/kernel.h"
 
@@ -19,8 +19,9 @@ thread::Scalar scalar_of(Type t) {
 
 /// One subgroup that runs `body` with the addresses of an input and an output buffer.
 template <class Body>
-Result<std::vector<uint32_t>> run_probe(runtime::Device& device, const Target& target, const std::vector<std::byte>& input,
-                                        size_t output_words, int subgroups, const Body& body) {
+Result<std::vector<uint32_t>> run_probe(runtime::Device& device, const Target& target,
+                                        const std::vector<std::byte>& input, size_t output_words, int subgroups,
+                                        const Body& body) {
   thread::Func f;
   f.name = "main";
   f.subgroups = subgroups;
@@ -74,10 +75,12 @@ Result<std::optional<Layout>> probe_lane_map(runtime::Device& device, const Targ
     return b.emit(Op::frag_load, {at, b.i32(cols)}, {.type = frag, .imm = 0});
   };
   // How many elements a lane holds; only then which.
-  TRY_ASSIGN(const auto lengths, run_probe(device, target, input, static_cast<size_t>(lanes), 1, [&](thread::Builder& b, ValueId in, ValueId out) {
-    const ValueId n = b.emit(Op::frag_length, {matrix(b, in, 0)}, {.type = thread::kI32});
-    b.effect(Op::store_global, {word_address(b, out, b.emit(Op::lane_id, {}, {.type = thread::kI32})), n});
-  }));
+  TRY_ASSIGN(
+      const auto lengths,
+      run_probe(device, target, input, static_cast<size_t>(lanes), 1, [&](thread::Builder& b, ValueId in, ValueId out) {
+        const ValueId n = b.emit(Op::frag_length, {matrix(b, in, 0)}, {.type = thread::kI32});
+        b.effect(Op::store_global, {word_address(b, out, b.emit(Op::lane_id, {}, {.type = thread::kI32})), n});
+      }));
   const uint32_t length = lengths[0];
   for (uint32_t n : lengths)
     if (n != length) return why = "lanes hold different numbers of elements", std::nullopt;
@@ -85,24 +88,29 @@ Result<std::optional<Layout>> probe_lane_map(runtime::Device& device, const Targ
     return why = fmt::format("a lane holds {} elements", length), std::nullopt;
 
   frag.lanes = static_cast<uint8_t>(length);
-  TRY_ASSIGN(const auto found, run_probe(device, target, input, size_t{2} * length * static_cast<size_t>(lanes), 1, [&](thread::Builder& b, ValueId in, ValueId out) {
-    const ValueId lane = b.emit(Op::lane_id, {}, {.type = thread::kI32});
-    for (int which = 0; which < 2; which++) {
-      const ValueId m = matrix(b, in, which);
-      for (uint32_t i = 0; i < length; i++) {
-        ValueId v = b.emit(Op::frag_get, {m}, {.type = {frag.scalar}, .imm = i});
-        if (elem.is_float() && elem.bits < 32) v = b.cvt(Op::fcvt, v, thread::kF32);
-        if (elem.is_float()) v = b.cvt(Op::f2s, v, thread::kI32);
-        const ValueId word = b.emit(Op::add, {b.emit(Op::mul, {lane, b.i32(length)}), b.i32(int64_t{i} + int64_t{which} * length * lanes)});
-        b.effect(Op::store_global, {word_address(b, out, word), v});
-      }
-    }
-  }));
+  TRY_ASSIGN(const auto found, run_probe(device, target, input, size_t{2} * length * static_cast<size_t>(lanes), 1,
+                                         [&](thread::Builder& b, ValueId in, ValueId out) {
+                                           const ValueId lane = b.emit(Op::lane_id, {}, {.type = thread::kI32});
+                                           for (int which = 0; which < 2; which++) {
+                                             const ValueId m = matrix(b, in, which);
+                                             for (uint32_t i = 0; i < length; i++) {
+                                               ValueId v = b.emit(Op::frag_get, {m}, {.type = {frag.scalar}, .imm = i});
+                                               if (elem.is_float() && elem.bits < 32)
+                                                 v = b.cvt(Op::fcvt, v, thread::kF32);
+                                               if (elem.is_float()) v = b.cvt(Op::f2s, v, thread::kI32);
+                                               const ValueId word = b.emit(
+                                                   Op::add, {b.emit(Op::mul, {lane, b.i32(length)}),
+                                                             b.i32(int64_t{i} + int64_t{which} * length * lanes)});
+                                               b.effect(Op::store_global, {word_address(b, out, word), v});
+                                             }
+                                           }
+                                         }));
   std::vector<std::vector<Coord>> table(static_cast<size_t>(lanes));
   for (size_t t = 0; t < table.size(); t++)
     for (size_t i = 0; i < length; i++) {
       const uint32_t r = found[t * length + i], c = found[(table.size() + t) * length + i];
-      if (r >= static_cast<uint32_t>(rows) || c >= static_cast<uint32_t>(cols)) return why = "an element lies outside the matrix", std::nullopt;
+      if (r >= static_cast<uint32_t>(rows) || c >= static_cast<uint32_t>(cols))
+        return why = "an element lies outside the matrix", std::nullopt;
       table[t].push_back({r, c});
     }
   auto layout = recover(table);
@@ -113,22 +121,27 @@ Result<std::optional<Layout>> probe_lane_map(runtime::Device& device, const Targ
 Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target, const Atom& atom) {
   if (atom.a != types::f16 || atom.c != types::f32 || atom.source == MapSource::fma) return false;
   const auto fragment = [](thread::Scalar s, const Layout& l, thread::Use use) {
-    return thread::Type{s, static_cast<uint8_t>(l.slots()), use, static_cast<uint16_t>(l.shape()[0]), static_cast<uint16_t>(l.shape()[1])};
+    return thread::Type{s, static_cast<uint8_t>(l.slots()), use, static_cast<uint16_t>(l.shape()[0]),
+                        static_cast<uint16_t>(l.shape()[1])};
   };
   const auto lanes = static_cast<size_t>(target.subgroup_size);
   // 3 * 2^-24 read from memory, so that no compiler folds it.
   std::vector<std::byte> input(16);
   input[0] = std::byte{3};
-  TRY_ASSIGN(const auto words, run_probe(device, target, input, lanes, 1, [&](thread::Builder& b, ValueId in, ValueId out) {
-    const ValueId raw = b.emit(Op::load_global, {in}, {.type = thread::kI16});
-    const ValueId tiny = b.cvt(Op::bitcast, raw, thread::kF16);
-    const ValueId a = b.emit(Op::frag_fill, {tiny}, {.type = fragment(thread::Scalar::f16, atom.layout_a, thread::Use::a)});
-    const ValueId x = b.emit(Op::frag_fill, {b.constant(thread::kF16, 0x3c00)}, {.type = fragment(thread::Scalar::f16, atom.layout_b, thread::Use::b)});
-    const ValueId c = b.emit(Op::frag_fill, {b.f32(0)}, {.type = fragment(thread::Scalar::f32, atom.layout_c, thread::Use::c)});
-    const ValueId d = b.emit(Op::mma, {a, x, c}, {.name = atom.name});
-    const ValueId v = b.cvt(Op::bitcast, b.emit(Op::frag_get, {d}, {.type = thread::kF32}), thread::kI32);
-    b.effect(Op::store_global, {word_address(b, out, b.emit(Op::lane_id, {}, {.type = thread::kI32})), v});
-  }));
+  TRY_ASSIGN(
+      const auto words, run_probe(device, target, input, lanes, 1, [&](thread::Builder& b, ValueId in, ValueId out) {
+        const ValueId raw = b.emit(Op::load_global, {in}, {.type = thread::kI16});
+        const ValueId tiny = b.cvt(Op::bitcast, raw, thread::kF16);
+        const ValueId a =
+            b.emit(Op::frag_fill, {tiny}, {.type = fragment(thread::Scalar::f16, atom.layout_a, thread::Use::a)});
+        const ValueId x = b.emit(Op::frag_fill, {b.constant(thread::kF16, 0x3c00)},
+                                 {.type = fragment(thread::Scalar::f16, atom.layout_b, thread::Use::b)});
+        const ValueId c =
+            b.emit(Op::frag_fill, {b.f32(0)}, {.type = fragment(thread::Scalar::f32, atom.layout_c, thread::Use::c)});
+        const ValueId d = b.emit(Op::mma, {a, x, c}, {.name = atom.name});
+        const ValueId v = b.cvt(Op::bitcast, b.emit(Op::frag_get, {d}, {.type = thread::kF32}), thread::kI32);
+        b.effect(Op::store_global, {word_address(b, out, b.emit(Op::lane_id, {}, {.type = thread::kI32})), v});
+      }));
   const float want = static_cast<float>(atom.k) * 3 * 0x1p-24F;
   for (uint32_t w : words)
     if (std::bit_cast<float>(w) != want) return false;
@@ -138,15 +151,18 @@ Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target,
 Result<bool> probe_thread_order(runtime::Device& device, const Target& target) {
   const int subgroups = std::min(4, target.max_threads / target.subgroup_size);
   const auto threads = static_cast<size_t>(subgroups * target.subgroup_size);
-  TRY_ASSIGN(const auto words, run_probe(device, target, std::vector<std::byte>(16), 2 * threads, subgroups, [&](thread::Builder& b, ValueId, ValueId out) {
-    const ValueId id = b.emit(Op::thread_id, {}, {.type = thread::kI32});
-    const ValueId lane = b.emit(Op::lane_id, {}, {.type = thread::kI32}), group = b.emit(Op::subgroup_id, {}, {.type = thread::kI32});
-    const ValueId at = word_address(b, out, b.emit(Op::mul, {id, b.i32(2)}));
-    b.effect(Op::store_global, {at, lane});
-    b.effect(Op::store_global, {at, group}, {.imm = 4});
-  }));
+  TRY_ASSIGN(const auto words, run_probe(device, target, std::vector<std::byte>(16), 2 * threads, subgroups,
+                                         [&](thread::Builder& b, ValueId, ValueId out) {
+                                           const ValueId id = b.emit(Op::thread_id, {}, {.type = thread::kI32});
+                                           const ValueId lane = b.emit(Op::lane_id, {}, {.type = thread::kI32}),
+                                                         group = b.emit(Op::subgroup_id, {}, {.type = thread::kI32});
+                                           const ValueId at = word_address(b, out, b.emit(Op::mul, {id, b.i32(2)}));
+                                           b.effect(Op::store_global, {at, lane});
+                                           b.effect(Op::store_global, {at, group}, {.imm = 4});
+                                         }));
   for (size_t t = 0; t < threads; t++)
-    if (words[2 * t] != t % static_cast<size_t>(target.subgroup_size) || words[2 * t + 1] != t / static_cast<size_t>(target.subgroup_size))
+    if (words[2 * t] != t % static_cast<size_t>(target.subgroup_size) ||
+        words[2 * t + 1] != t / static_cast<size_t>(target.subgroup_size))
       return false;
   return true;
 }

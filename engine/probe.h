@@ -7,8 +7,8 @@
 
 namespace lathe {
 
-/// The lane map of one fragment: use, element type, rows x cols, on `target`'s subgroup size. none (with `why`) when the
-/// lengths differ between lanes, an element is missing, or the map is no layout.
+/// The lane map of one fragment: use, element type, rows x cols, on `target`'s subgroup size. none (with `why`) when
+/// the lengths differ between lanes, an element is missing, or the map is no layout.
 Result<std::optional<Layout>> probe_lane_map(runtime::Device& device, const Target& target, thread::Use use, Type elem,
                                              int rows, int cols, std::string& why);
 

@@ -9,7 +9,7 @@ namespace lathe {
 inline Error from_runtime(const runtime::Error& e) {
   using Code = runtime::Error::Code;
   const bool ours = e.code == Code::internal;
-  const auto code = ours                           ? Error::Code::internal
+  const auto code = ours                          ? Error::Code::internal
                     : e.code == Code::unsupported ? Error::Code::unsupported
                                                   : Error::Code::bad_input;
   return {code, ours ? "internal error: " + e.text : e.text};
@@ -17,8 +17,10 @@ inline Error from_runtime(const runtime::Error& e) {
 template <class T>
 Result<T> lift(runtime::Result<T> r) {
   if (!r) return tl::unexpected(from_runtime(r.error()));
-  if constexpr (std::is_same_v<T, runtime::Unit>) return Unit{};
-  else return std::move(*r);
+  if constexpr (std::is_same_v<T, runtime::Unit>)
+    return Unit{};
+  else
+    return std::move(*r);
 }
 
 }  // namespace lathe

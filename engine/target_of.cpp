@@ -1,13 +1,13 @@
 #include "engine/target_of.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cstring>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "backends/fma_atom.h"
-#include "backends/spirv/target.h"
 #include "backends/ptx/target.h"
+#include "backends/spirv/target.h"
 #include "build_id.h"
 #include "engine/probe.h"
 
@@ -25,7 +25,8 @@ Result<Target> cuda_target(const runtime::CudaFacts& facts) {
     const bool exact = name.back() == 'a';
     if (exact ? number == capability : number <= capability) best = name;
   }
-  if (best.empty()) return unsupported(fmt::format("compute capability {}.{} is older than sm_75", facts.major, facts.minor));
+  if (best.empty())
+    return unsupported(fmt::format("compute capability {}.{} is older than sm_75", facts.major, facts.minor));
   return ptx_target(best);
 }
 
@@ -35,7 +36,8 @@ Target vulkan_facts(const runtime::DeviceInfo& info) {
   t.name = info.name;
   t.backend = Backend::spirv;
   t.subgroup_size = static_cast<int>(info.facts.subgroup_size);
-  t.fixed_subgroup_size = (v.can_require_subgroup_size && v.full_subgroups) || v.subgroup_size_min == v.subgroup_size_max;
+  t.fixed_subgroup_size =
+      (v.can_require_subgroup_size && v.full_subgroups) || v.subgroup_size_min == v.subgroup_size_max;
   t.max_threads = static_cast<int>(info.facts.max_threads);
   t.shared_bytes = static_cast<int64_t>(info.facts.shared_bytes);
   t.f16_arithmetic = v.float16;
@@ -48,14 +50,15 @@ Target vulkan_facts(const runtime::DeviceInfo& info) {
   return t;
 }
 
-/// The configurations worth an atom, best first: the most work an instruction, then the narrowest (it serves few tokens).
+/// The configurations worth an atom, best first: the most work an instruction, then the narrowest (it serves few
+/// tokens).
 std::vector<runtime::MatrixConfig> usable_matrices(const runtime::VulkanFacts& v) {
   std::vector<runtime::MatrixConfig> out;
   for (const auto& m : v.matrices)
-    if (m.scope == "subgroup" && m.a == "f16" && m.b == "f16" && m.c == "f32" && m.result == "f32" && !m.saturating) out.push_back(m);
-  std::sort(out.begin(), out.end(), [](const auto& x, const auto& y) {
-    return x.m * x.k != y.m * y.k ? x.m * x.k > y.m * y.k : x.n < y.n;
-  });
+    if (m.scope == "subgroup" && m.a == "f16" && m.b == "f16" && m.c == "f32" && m.result == "f32" && !m.saturating)
+      out.push_back(m);
+  std::sort(out.begin(), out.end(),
+            [](const auto& x, const auto& y) { return x.m * x.k != y.m * y.k ? x.m * x.k > y.m * y.k : x.n < y.n; });
   return out;
 }
 
@@ -72,7 +75,13 @@ Result<Unit> probe_atoms(runtime::Device& device, Target& t, std::vector<std::st
     return Unit{};
   }
   for (const auto& m : usable_matrices(v)) {
-    Atom atom{fmt::format("coopmat {}x{}x{} f16 f32", m.m, m.n, m.k), static_cast<int>(m.m), static_cast<int>(m.n), static_cast<int>(m.k), types::f16, types::f16, types::f32};
+    Atom atom{fmt::format("coopmat {}x{}x{} f16 f32", m.m, m.n, m.k),
+              static_cast<int>(m.m),
+              static_cast<int>(m.n),
+              static_cast<int>(m.k),
+              types::f16,
+              types::f16,
+              types::f32};
     atom.source = MapSource::probed;
     struct Part {
       thread::Use use;
@@ -118,8 +127,8 @@ Result<Target> measure(runtime::Device& device, std::vector<std::string>& lines)
 Result<Target> target_of(runtime::Device& device, ProbeReport* report) {
   const runtime::DeviceInfo& info = device.info();
   const auto cache = runtime::DiskCache::standard();
-  const std::string key = runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
-                                             info.facts.vulkan.pipeline_cache_uuid});
+  const std::string key = runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver,
+                                             info.facts.vulkan.device_uuid, info.facts.vulkan.pipeline_cache_uuid});
   if (cache)
     if (const auto hit = cache->get(key)) {
       const std::string text(reinterpret_cast<const char*>(hit->data()), hit->size());

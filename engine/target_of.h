@@ -8,7 +8,7 @@ namespace lathe {
 
 /// What probing found, for `lathe devices` and for errors.
 struct ProbeReport {
-  std::vector<std::string> maps;           ///< one line a matrix configuration: accepted layouts, or why refused
+  std::vector<std::string> maps;  ///< one line a matrix configuration: accepted layouts, or why refused
   bool from_cache = false;
 };
 

@@ -10,7 +10,7 @@ struct CompileOptions {
 };
 
 struct Compiled {
-  tile::Func laid_out;                     ///< after layout inference, as printed by --emit tile --after layouts
+  tile::Func laid_out;  ///< after layout inference, as printed by --emit tile --after layouts
   thread::Func func;
   std::map<std::string, PackedLayout> packed;
 };

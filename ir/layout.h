@@ -1,7 +1,7 @@
 #pragma once
-// The layout algebra: where each element of a tile lives. Definitions, laws and the price of each operation are those of
-// the mode-list algebra (a generalisation of the layouts of Tilus): two lists of digits, one of the thread number, one
-// of the slot number, each digit adding digit * weight to one coordinate.
+// The layout algebra: where each element of a tile lives. Definitions, laws and the price of each operation are those
+// of the mode-list algebra (a generalisation of the layouts of Tilus): two lists of digits, one of the thread number,
+// one of the slot number, each digit adding digit * weight to one coordinate.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -30,7 +30,7 @@ using Coord = std::vector<int64_t>;
 /// and of the R / P marks.
 class Layout {
  public:
-  Layout() = default;                      ///< rank 0, one thread, one slot
+  Layout() = default;  ///< rank 0, one thread, one slot
   /// none when the modes do not form the chains above or S holds R or P.
   static std::optional<Layout> make(Coord shape, std::vector<Mode> T, std::vector<Mode> S);
   /// As make; the caller knows the modes are valid. Aborts with "internal error" otherwise.
@@ -42,10 +42,10 @@ class Layout {
   int rank() const { return static_cast<int>(shape_.size()); }
   int64_t threads() const;
   int64_t slots() const;
-  int64_t replicas() const;                ///< product of the R digits
-  int64_t partials() const;                ///< product of the P digits
-  int64_t elements() const;                ///< product of the shape
-  Coord at(int64_t t, int64_t s) const;    ///< 0 <= t < threads(), 0 <= s < slots()
+  int64_t replicas() const;              ///< product of the R digits
+  int64_t partials() const;              ///< product of the P digits
+  int64_t elements() const;              ///< product of the shape
+  Coord at(int64_t t, int64_t s) const;  ///< 0 <= t < threads(), 0 <= s < slots()
   bool operator==(const Layout&) const = default;
 
  private:
@@ -68,7 +68,8 @@ Layout column_local(const Coord& extents);
 Layout replicate(int64_t copies, int rank);
 Layout partial(int64_t copies, int rank);
 
-/// f * g: one copy of g for each element of f. post: h(t, s) = f(t / g.threads, s / g.slots) * g.shape + g(t % .., s % ..)
+/// f * g: one copy of g for each element of f. post: h(t, s) = f(t / g.threads, s / g.slots) * g.shape + g(t % .., s %
+/// ..)
 Layout operator*(const Layout& f, const Layout& g);
 /// The a with a * b == h, or none.  post: divide(a * b, b) == a
 std::optional<Layout> divide(const Layout& h, const Layout& b);
@@ -79,8 +80,8 @@ struct Renumber {
   bool operator==(const Renumber&) const = default;
 };
 struct Fit {
-  Layout layout;                                       ///< divide(layout, atom) exists
-  std::vector<std::vector<Renumber>> renumbering;      ///< per dimension; empty where not free
+  Layout layout;                                   ///< divide(layout, atom) exists
+  std::vector<std::vector<Renumber>> renumbering;  ///< per dimension; empty where not free
 };
 /// Whether `atom` applies to tile layout h when slots may be renamed and the dimensions in `free_dims` renumbered (the
 /// other operand must follow by permute_dim). Greedy: may miss a match with odd radices.
@@ -127,32 +128,33 @@ struct MemoryLayout {
   int64_t base = 0;
   Swizzle swizzle;
   int64_t address(const Coord& e) const;
-  int64_t span() const;                    ///< one past the largest address
+  int64_t span() const;  ///< one past the largest address
 };
 /// Row-major with a row pitch in elements (rank >= 1; pitch >= last extent).
 MemoryLayout row_major(const Coord& shape, int64_t pitch);
-/// The most elements one access can move: the longest chain of slot modes of `l`, in any slot order, with memory strides
-/// 1, n0, n0*n1, ... below the lowest swizzled bit, cut to `max_elems` and to the alignment of all other strides.
+/// The most elements one access can move: the longest chain of slot modes of `l`, in any slot order, with memory
+/// strides 1, n0, n0*n1, ... below the lowest swizzled bit, cut to `max_elems` and to the alignment of all other
+/// strides.
 struct WideAccess {
-  int64_t elems = 1;                       ///< elements in one access, a power of two
-  std::vector<Mode> run;                   ///< the slot modes inside one access, minor first (cut where needed)
-  std::vector<Mode> rest;                  ///< the other slot modes, major first
+  int64_t elems = 1;       ///< elements in one access, a power of two
+  std::vector<Mode> run;   ///< the slot modes inside one access, minor first (cut where needed)
+  std::vector<Mode> rest;  ///< the other slot modes, major first
 };
 WideAccess wide_access(const Layout& l, const MemoryLayout& m, int64_t max_elems);
 
 /// A word layout: (slot, bit of the code) -> bit address in a lane's packed words, a list of planes.
 struct Plane {
-  int low_bit = 0, bits = 0;               ///< which bits of the code
-  int64_t base = 0;                        ///< bit address of slot 0
-  std::vector<std::pair<int64_t, int64_t>> digits;     ///< (n, stride in bits) of the slot number, major first
+  int low_bit = 0, bits = 0;                        ///< which bits of the code
+  int64_t base = 0;                                 ///< bit address of slot 0
+  std::vector<std::pair<int64_t, int64_t>> digits;  ///< (n, stride in bits) of the slot number, major first
   bool operator==(const Plane&) const = default;
 };
 struct WordLayout {
-  int width = 0;                           ///< bits of a code
+  int width = 0;  ///< bits of a code
   std::vector<Plane> planes;
   int64_t slots() const;
-  int64_t at(int64_t slot, int bit) const;             ///< bit address; word = address / 32
-  bool dense() const;                      ///< onto 0 .. width * slots - 1
+  int64_t at(int64_t slot, int bit) const;  ///< bit address; word = address / 32
+  bool dense() const;                       ///< onto 0 .. width * slots - 1
   bool operator==(const WordLayout&) const = default;
 };
 std::string to_string(const WordLayout& w);

@@ -10,7 +10,7 @@ struct Error {
   /// bad_input: the user's program or arguments. unsupported: the target lacks a feature. internal: our fault.
   enum class Code { bad_input, unsupported, internal };
   Code code = Code::bad_input;
-  std::string text;            ///< "message" or "file:line:col: error: message\n  source line\n  ^"
+  std::string text;  ///< "message" or "file:line:col: error: message\n  source line\n  ^"
 };
 
 template <class T>
@@ -29,16 +29,15 @@ inline tl::unexpected<Error> internal_error(std::string text) {
 
 }  // namespace lathe
 
-/// TRY(expression): return the error of a Result, or go on.   TRY_ASSIGN(declaration, expression): ... or take its value.
+/// TRY(expression): return the error of a Result, or go on.   TRY_ASSIGN(declaration, expression): ... or take its
+/// value.
 #define LATHE_CAT_(a, b) a##b
 #define LATHE_CAT(a, b) LATHE_CAT_(a, b)
-#define TRY(...)                                                                        \
-  do {                                                                                  \
-    if (auto try_result = (__VA_ARGS__); !try_result)                                   \
-      return tl::unexpected(std::move(try_result).error());                             \
+#define TRY(...)                                                                                            \
+  do {                                                                                                      \
+    if (auto try_result = (__VA_ARGS__); !try_result) return tl::unexpected(std::move(try_result).error()); \
   } while (0)
-#define TRY_ASSIGN(declaration, ...)                                                    \
-  auto LATHE_CAT(try_, __LINE__) = (__VA_ARGS__);                                       \
-  if (!LATHE_CAT(try_, __LINE__))                                                       \
-    return tl::unexpected(std::move(LATHE_CAT(try_, __LINE__)).error());                \
+#define TRY_ASSIGN(declaration, ...)                                                                   \
+  auto LATHE_CAT(try_, __LINE__) = (__VA_ARGS__);                                                      \
+  if (!LATHE_CAT(try_, __LINE__)) return tl::unexpected(std::move(LATHE_CAT(try_, __LINE__)).error()); \
   declaration = std::move(*LATHE_CAT(try_, __LINE__))

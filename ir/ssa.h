@@ -28,8 +28,8 @@ struct Graph {
   using Attr = AttrT;
   struct Value {
     Type type;
-    InstId def = kNone;    ///< the instruction that makes it; kNone: a block parameter
-    std::string name;      ///< a hint for printing; need not be unique
+    InstId def = kNone;  ///< the instruction that makes it; kNone: a block parameter
+    std::string name;    ///< a hint for printing; need not be unique
   };
   struct Inst {
     Op op;
@@ -40,7 +40,7 @@ struct Graph {
   };
   struct Block {
     std::vector<ValueId> params;
-    std::vector<InstId> insts;    ///< a nested block ends with `yield`
+    std::vector<InstId> insts;  ///< a nested block ends with `yield`
   };
   std::vector<Value> values;
   std::vector<Inst> insts;

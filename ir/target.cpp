@@ -4,10 +4,14 @@ namespace lathe {
 
 const char* to_string(MapSource s) {
   switch (s) {
-    case MapSource::published: return "explicit";
-    case MapSource::probed: return "probed";
-    case MapSource::assumed: return "assumed";
-    case MapSource::fma: return "fma";
+    case MapSource::published:
+      return "explicit";
+    case MapSource::probed:
+      return "probed";
+    case MapSource::assumed:
+      return "assumed";
+    case MapSource::fma:
+      return "fma";
   }
   return "?";
 }

@@ -1,5 +1,6 @@
 #pragma once
-// What a target can do, as plain data. The rows that fill it live in backends/*/atoms.def, a device's probe or a profile.
+// What a target can do, as plain data. The rows that fill it live in backends/*/atoms.def, a device's probe or a
+// profile.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,32 +16,32 @@ const char* to_string(MapSource s);
 
 /// A matrix instruction: d (m x n) = a (m x k) * b (k x n) + c. Layouts are of one subgroup.
 struct Atom {
-  std::string name;                      ///< PTX: the instruction. SPIR-V: "coopmat 16x8x16 f16 f16 f32 f32". FMA: "fma MxN"
+  std::string name;  ///< PTX: the instruction. SPIR-V: "coopmat 16x8x16 f16 f16 f32 f32". FMA: "fma MxN"
   int m = 0, n = 0, k = 0;
-  Type a, b, c;                          ///< element types; c also of the result
-  Layout layout_a, layout_b, layout_c;   ///< m x k, k x n, m x n
+  Type a, b, c;                         ///< element types; c also of the result
+  Layout layout_a, layout_b, layout_c;  ///< m x k, k x n, m x n
   MapSource source = MapSource::published;
 };
 
 enum class Backend : uint8_t { ptx, spirv };
 
 struct Target {
-  std::string name;                      ///< "sm_90a", or the device's name
+  std::string name;  ///< "sm_90a", or the device's name
   Backend backend = Backend::ptx;
   int subgroup_size = 32;
-  bool fixed_subgroup_size = true;       ///< the size can be required; without it there are no lane maps
-  int max_threads = 1024;                ///< threads of a workgroup
+  bool fixed_subgroup_size = true;  ///< the size can be required; without it there are no lane maps
+  int max_threads = 1024;           ///< threads of a workgroup
   int64_t shared_bytes = 48 * 1024;
-  int max_registers = 255;               ///< 32-bit registers a thread may use
+  int max_registers = 255;  ///< 32-bit registers a thread may use
   bool f16_arithmetic = true;
-  bool f16_storage = true;               ///< 16-bit loads and stores
-  bool byte_storage = true;              ///< 8-bit loads and stores
-  bool mma_f16_subnormals = false;       ///< f16 subnormal operands are exact in the mma (measured)
-  bool rte_f16 = false;                  ///< SPIR-V: rounding to nearest even can be required for f16 conversions
+  bool f16_storage = true;          ///< 16-bit loads and stores
+  bool byte_storage = true;         ///< 8-bit loads and stores
+  bool mma_f16_subnormals = false;  ///< f16 subnormal operands are exact in the mma (measured)
+  bool rte_f16 = false;             ///< SPIR-V: rounding to nearest even can be required for f16 conversions
   bool preserve_f16_denorm = false, preserve_f32_denorm = false;
   bool rte_f32 = false;
-  int ptx_isa = 0;                       ///< PTX: version times ten (63 = 6.3); 0 elsewhere
-  std::vector<Atom> atoms;               ///< in order of preference
+  int ptx_isa = 0;          ///< PTX: version times ten (63 = 6.3); 0 elsewhere
+  std::vector<Atom> atoms;  ///< in order of preference
 };
 
 }  // namespace lathe

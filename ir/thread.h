@@ -32,8 +32,8 @@ enum class Scalar : uint8_t { b1, i8, i16, i32, i64, f16, bf16, f32 };
 int bits(Scalar s);
 enum class Use : uint8_t { none, a, b, c };
 
-/// A scalar (lanes 1), a vector (2 or 4), or with use != none a matrix fragment of rows x cols of which every lane holds
-/// `lanes` elements (a: m x k, b: k x n, c: m x n).
+/// A scalar (lanes 1), a vector (2 or 4), or with use != none a matrix fragment of rows x cols of which every lane
+/// holds `lanes` elements (a: m x k, b: k x n, c: m x n).
 struct Type {
   Scalar scalar = Scalar::i32;
   uint8_t lanes = 1;
@@ -50,27 +50,27 @@ inline constexpr Type kBool{Scalar::b1}, kI8{Scalar::i8}, kI16{Scalar::i16}, kI3
 bool is_float(Scalar s);
 /// The bits of one lane as Attr::imm of a constant holds them: integers sign-extended, floats and bools zero-extended.
 int64_t canonical_bits(Scalar s, int64_t raw);
-int total_bits(const Type& t);             ///< bits a lane; bool counts 1
-std::string to_string(const Type& t);      ///< "i32", "f16x2", "f32[c 16x8 x4]"
+int total_bits(const Type& t);         ///< bits a lane; bool counts 1
+std::string to_string(const Type& t);  ///< "i32", "f16x2", "f32[c 16x8 x4]"
 
 struct Attr {
-  Type type;                 ///< the result type where the row says "attr"
+  Type type;  ///< the result type where the row says "attr"
   int64_t imm = 0;
-  uint32_t index = 0;        ///< shared array
-  std::string name;          ///< mma: the atom's instruction
+  uint32_t index = 0;  ///< shared array
+  std::string name;    ///< mma: the atom's instruction
   bool operator==(const Attr&) const = default;
 };
 
 struct SharedArray {
   std::string name;
-  int64_t bytes = 0;         ///< a multiple of 16
-  int access_bytes = 4;      ///< every access is a multiple of this wide and aligned to its own width: 1, 2, 4, 8 or 16
+  int64_t bytes = 0;     ///< a multiple of 16
+  int access_bytes = 4;  ///< every access is a multiple of this wide and aligned to its own width: 1, 2, 4, 8 or 16
 };
 
 struct Func : Graph<Op, Type, Attr> {
   std::string name;
-  int subgroups = 1, subgroup_size = 32;   ///< threads of a workgroup = product
-  int param_slots = 0;                     ///< launch arguments: 8 bytes each
+  int subgroups = 1, subgroup_size = 32;  ///< threads of a workgroup = product
+  int param_slots = 0;                    ///< launch arguments: 8 bytes each
   std::vector<SharedArray> shared;
   BlockId body = kNone;
   bool operator==(const Func&) const = delete;
@@ -84,8 +84,8 @@ class Builder {
   BlockId block;
   Loc loc;
 
-  ValueId emit(Op op, std::vector<ValueId> args, Attr attr = {});   ///< one result, its type by the row's rule
-  void effect(Op op, std::vector<ValueId> args, Attr attr = {});    ///< no result
+  ValueId emit(Op op, std::vector<ValueId> args, Attr attr = {});  ///< one result, its type by the row's rule
+  void effect(Op op, std::vector<ValueId> args, Attr attr = {});   ///< no result
   ValueId constant(Type t, int64_t raw);
   ValueId i32(int64_t v) { return constant(kI32, v); }
   ValueId i64(int64_t v) { return constant(kI64, v); }
@@ -97,7 +97,7 @@ class Builder {
     InstId inst;
     BlockId body;
     ValueId index;
-    std::vector<ValueId> carried;          ///< block parameters
+    std::vector<ValueId> carried;  ///< block parameters
   };
   /// Opens a loop and moves the insertion point into it; close it with end_loop(values of the next turn).
   Loop begin_loop(ValueId lo, ValueId hi, ValueId step, const std::vector<ValueId>& init);
@@ -118,10 +118,10 @@ std::string print(const Func& f);
 Result<Unit> verify(const Func& f);
 
 // The passes (one file each in ir/pass). Each keeps meaning; all run to a fixed point where that is theirs.
-void fold(Func& f);        ///< constants and identities
-void cse(Func& f);         ///< equal pure values, dominating one kept
-void hoist(Func& f);       ///< loop-invariant pure values leave their loops
-void dce(Func& f);         ///< what nobody uses
+void fold(Func& f);   ///< constants and identities
+void cse(Func& f);    ///< equal pure values, dominating one kept
+void hoist(Func& f);  ///< loop-invariant pure values leave their loops
+void dce(Func& f);    ///< what nobody uses
 /// Loops with a constant trip count of at most `max_trips` are unrolled.
 void unroll(Func& f, int max_trips);
 /// Adjacent scalar loads and stores (same base, neighbouring immediates) become vectors when alignment is known.

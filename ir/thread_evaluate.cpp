@@ -1,6 +1,6 @@
-// The host meaning of every pure operation, on raw bits lane by lane. Floats are computed in f64, which holds every f16,
-// bf16 and f32 and the products of two of them; what f64 cannot hold is rounded to odd, so that the one rounding to the
-// narrow type that follows is right.
+// The host meaning of every pure operation, on raw bits lane by lane. Floats are computed in f64, which holds every
+// f16, bf16 and f32 and the products of two of them; what f64 cannot hold is rounded to odd, so that the one rounding
+// to the narrow type that follows is right.
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -14,9 +14,7 @@ using Lanes = std::vector<uint64_t>;
 
 constexpr uint64_t mask(int bits) { return bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1; }
 
-int64_t as_signed(uint64_t raw, int bits) {
-  return static_cast<int64_t>(raw << (64 - bits)) >> (64 - bits);
-}
+int64_t as_signed(uint64_t raw, int bits) { return static_cast<int64_t>(raw << (64 - bits)) >> (64 - bits); }
 
 lathe::Type element_of(Scalar s) {
   return s == Scalar::f16 ? types::f16 : s == Scalar::bf16 ? types::bf16 : types::f32;
@@ -61,24 +59,59 @@ bool float_op(Op op, Scalar s, const uint64_t* x, uint64_t& out) {
   const auto v = [&](int i) { return decode(t, x[i]); };
   double r;
   switch (op) {
-    case Op::neg: out = x[0] ^ sign; return true;
-    case Op::abs: out = x[0] & ~sign; return true;
-    case Op::add: r = v(0) + v(1); break;
-    case Op::sub: r = v(0) - v(1); break;
-    case Op::mul: r = v(0) * v(1); break;
-    case Op::fdiv: r = v(0) / v(1); break;
-    case Op::fma: r = add_to_odd(v(0) * v(1), v(2)); break;
-    case Op::fmin: r = smaller(v(0), v(1), 1); break;
-    case Op::fmax: r = smaller(v(0), v(1), -1); break;
-    case Op::exp2: r = std::exp2(v(0)); break;
-    case Op::log2: r = std::log2(v(0)); break;
-    case Op::sqrt: r = std::sqrt(v(0)); break;
-    case Op::rsqrt: r = 1 / std::sqrt(v(0)); break;
-    case Op::eq: out = v(0) == v(1); return true;
-    case Op::ne: out = v(0) != v(1); return true;
-    case Op::flt: out = v(0) < v(1); return true;
-    case Op::fle: out = v(0) <= v(1); return true;
-    default: return false;
+    case Op::neg:
+      out = x[0] ^ sign;
+      return true;
+    case Op::abs:
+      out = x[0] & ~sign;
+      return true;
+    case Op::add:
+      r = v(0) + v(1);
+      break;
+    case Op::sub:
+      r = v(0) - v(1);
+      break;
+    case Op::mul:
+      r = v(0) * v(1);
+      break;
+    case Op::fdiv:
+      r = v(0) / v(1);
+      break;
+    case Op::fma:
+      r = add_to_odd(v(0) * v(1), v(2));
+      break;
+    case Op::fmin:
+      r = smaller(v(0), v(1), 1);
+      break;
+    case Op::fmax:
+      r = smaller(v(0), v(1), -1);
+      break;
+    case Op::exp2:
+      r = std::exp2(v(0));
+      break;
+    case Op::log2:
+      r = std::log2(v(0));
+      break;
+    case Op::sqrt:
+      r = std::sqrt(v(0));
+      break;
+    case Op::rsqrt:
+      r = 1 / std::sqrt(v(0));
+      break;
+    case Op::eq:
+      out = v(0) == v(1);
+      return true;
+    case Op::ne:
+      out = v(0) != v(1);
+      return true;
+    case Op::flt:
+      out = v(0) < v(1);
+      return true;
+    case Op::fle:
+      out = v(0) <= v(1);
+      return true;
+    default:
+      return false;
   }
   out = encode_result(s, r);
   return true;
@@ -88,10 +121,18 @@ bool divide(Op op, int bits, uint64_t x, uint64_t y, uint64_t& out) {
   if (y == 0) return false;
   const int64_t sx = as_signed(x, bits), sy = as_signed(y, bits);
   switch (op) {
-    case Op::div_u: out = x / y; return true;
-    case Op::rem_u: out = x % y; return true;
-    case Op::div_s: out = sy == -1 ? 0 - x : static_cast<uint64_t>(sx / sy); return true;
-    default: out = sy == -1 ? 0 : static_cast<uint64_t>(sx % sy); return true;
+    case Op::div_u:
+      out = x / y;
+      return true;
+    case Op::rem_u:
+      out = x % y;
+      return true;
+    case Op::div_s:
+      out = sy == -1 ? 0 - x : static_cast<uint64_t>(sx / sy);
+      return true;
+    default:
+      out = sy == -1 ? 0 : static_cast<uint64_t>(sx % sy);
+      return true;
   }
 }
 
@@ -99,48 +140,105 @@ bool integer_op(Op op, int bits, const uint64_t* x, uint64_t& out) {
   const auto s = [&](int i) { return as_signed(x[i], bits); };
   const bool shift_defined = x[1] < static_cast<uint64_t>(bits);
   switch (op) {
-    case Op::add: out = x[0] + x[1]; return true;
-    case Op::sub: out = x[0] - x[1]; return true;
-    case Op::mul: out = x[0] * x[1]; return true;
+    case Op::add:
+      out = x[0] + x[1];
+      return true;
+    case Op::sub:
+      out = x[0] - x[1];
+      return true;
+    case Op::mul:
+      out = x[0] * x[1];
+      return true;
     case Op::div_s:
     case Op::div_u:
     case Op::rem_s:
-    case Op::rem_u: return divide(op, bits, x[0], x[1], out);
-    case Op::neg: out = 0 - x[0]; return true;
-    case Op::abs: out = s(0) < 0 ? 0 - x[0] : x[0]; return true;
-    case Op::min_s: out = s(0) < s(1) ? x[0] : x[1]; return true;
-    case Op::max_s: out = s(0) < s(1) ? x[1] : x[0]; return true;
-    case Op::min_u: out = std::min(x[0], x[1]); return true;
-    case Op::max_u: out = std::max(x[0], x[1]); return true;
-    case Op::band: out = x[0] & x[1]; return true;
-    case Op::bor: out = x[0] | x[1]; return true;
-    case Op::bxor: out = x[0] ^ x[1]; return true;
-    case Op::bnot: out = ~x[0]; return true;
-    case Op::shl: out = shift_defined ? x[0] << x[1] : 0; return shift_defined;
-    case Op::shr_u: out = shift_defined ? x[0] >> x[1] : 0; return shift_defined;
-    case Op::shr_s: out = shift_defined ? static_cast<uint64_t>(s(0) >> x[1]) : 0; return shift_defined;
-    case Op::eq: out = x[0] == x[1]; return true;
-    case Op::ne: out = x[0] != x[1]; return true;
-    case Op::lt_s: out = s(0) < s(1); return true;
-    case Op::le_s: out = s(0) <= s(1); return true;
-    case Op::lt_u: out = x[0] < x[1]; return true;
-    case Op::le_u: out = x[0] <= x[1]; return true;
-    default: return false;
+    case Op::rem_u:
+      return divide(op, bits, x[0], x[1], out);
+    case Op::neg:
+      out = 0 - x[0];
+      return true;
+    case Op::abs:
+      out = s(0) < 0 ? 0 - x[0] : x[0];
+      return true;
+    case Op::min_s:
+      out = s(0) < s(1) ? x[0] : x[1];
+      return true;
+    case Op::max_s:
+      out = s(0) < s(1) ? x[1] : x[0];
+      return true;
+    case Op::min_u:
+      out = std::min(x[0], x[1]);
+      return true;
+    case Op::max_u:
+      out = std::max(x[0], x[1]);
+      return true;
+    case Op::band:
+      out = x[0] & x[1];
+      return true;
+    case Op::bor:
+      out = x[0] | x[1];
+      return true;
+    case Op::bxor:
+      out = x[0] ^ x[1];
+      return true;
+    case Op::bnot:
+      out = ~x[0];
+      return true;
+    case Op::shl:
+      out = shift_defined ? x[0] << x[1] : 0;
+      return shift_defined;
+    case Op::shr_u:
+      out = shift_defined ? x[0] >> x[1] : 0;
+      return shift_defined;
+    case Op::shr_s:
+      out = shift_defined ? static_cast<uint64_t>(s(0) >> x[1]) : 0;
+      return shift_defined;
+    case Op::eq:
+      out = x[0] == x[1];
+      return true;
+    case Op::ne:
+      out = x[0] != x[1];
+      return true;
+    case Op::lt_s:
+      out = s(0) < s(1);
+      return true;
+    case Op::le_s:
+      out = s(0) <= s(1);
+      return true;
+    case Op::lt_u:
+      out = x[0] < x[1];
+      return true;
+    case Op::le_u:
+      out = x[0] <= x[1];
+      return true;
+    default:
+      return false;
   }
 }
 
 bool convert(Op op, Scalar from, Scalar to, uint64_t x, uint64_t& out) {
   switch (op) {
     case Op::zext:
-    case Op::trunc: out = x; return true;
-    case Op::sext: out = static_cast<uint64_t>(as_signed(x, bits(from))); return true;
-    case Op::fcvt: out = encode(element_of(to), decode(element_of(from), x)); return true;
-    case Op::s2f: out = encode(element_of(to), signed_to_odd(as_signed(x, bits(from)))); return true;
-    case Op::u2f: out = encode(element_of(to), magnitude_to_odd(x)); return true;
+    case Op::trunc:
+      out = x;
+      return true;
+    case Op::sext:
+      out = static_cast<uint64_t>(as_signed(x, bits(from)));
+      return true;
+    case Op::fcvt:
+      out = encode(element_of(to), decode(element_of(from), x));
+      return true;
+    case Op::s2f:
+      out = encode(element_of(to), signed_to_odd(as_signed(x, bits(from))));
+      return true;
+    case Op::u2f:
+      out = encode(element_of(to), magnitude_to_odd(x));
+      return true;
     case Op::f2s:
       out = encode({Kind::sint, static_cast<uint8_t>(bits(to))}, decode(element_of(from), x));
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -158,15 +256,24 @@ Lanes regroup(const Lanes& from, int from_bits, const Type& to) {
 bool rearrange(Op op, const Attr& attr, const Type& result, const std::vector<Type>& types,
                const std::vector<Lanes>& args, Lanes& out) {
   switch (op) {
-    case Op::constant: out.assign(result.lanes, static_cast<uint64_t>(attr.imm) & mask(bits(result.scalar))); return true;
+    case Op::constant:
+      out.assign(result.lanes, static_cast<uint64_t>(attr.imm) & mask(bits(result.scalar)));
+      return true;
     case Op::vec:
       out.clear();
       for (const Lanes& a : args) out.push_back(a[0]);
       return true;
-    case Op::get: out = {args[0][static_cast<size_t>(attr.imm)]}; return true;
-    case Op::select: out = args[0][0] & 1 ? args[1] : args[2]; return true;
-    case Op::bitcast: out = regroup(args[0], bits(types[0].scalar), result); return true;
-    default: return false;
+    case Op::get:
+      out = {args[0][static_cast<size_t>(attr.imm)]};
+      return true;
+    case Op::select:
+      out = args[0][0] & 1 ? args[1] : args[2];
+      return true;
+    case Op::bitcast:
+      out = regroup(args[0], bits(types[0].scalar), result);
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -183,9 +290,10 @@ bool evaluate(Op op, const Attr& attr, Type result, const std::vector<Type>& typ
     uint64_t x[3] = {};
     for (size_t i = 0; i < args.size(); i++)
       x[i] = args[i][args[i].size() == 1 ? 0 : lane] & mask(bits(types[i].scalar));
-    const bool defined = info(op).results == std::string_view("attr") ? convert(op, from, result.scalar, x[0], out[lane])
-                         : is_float(from)                             ? float_op(op, from, x, out[lane])
-                                                                      : integer_op(op, bits(from), x, out[lane]);
+    const bool defined = info(op).results == std::string_view("attr")
+                             ? convert(op, from, result.scalar, x[0], out[lane])
+                         : is_float(from) ? float_op(op, from, x, out[lane])
+                                          : integer_op(op, bits(from), x, out[lane]);
     if (!defined) return false;
     out[lane] &= mask(bits(result.scalar));
   }

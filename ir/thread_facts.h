@@ -7,8 +7,9 @@
 
 namespace lathe::thread {
 
-/// lo <= value <= hi, read as signed. `index`: made of thread numbers, loop indices and constants alone; such arithmetic
-/// in i32 or i64 does not overflow (a grid that did would not run), while data may wrap and is bounded by proof alone.
+/// lo <= value <= hi, read as signed. `index`: made of thread numbers, loop indices and constants alone; such
+/// arithmetic in i32 or i64 does not overflow (a grid that did would not run), while data may wrap and is bounded by
+/// proof alone.
 struct Range {
   int64_t lo, hi;
   bool index = false;
@@ -18,8 +19,8 @@ struct Range {
 class Facts {
  public:
   explicit Facts(const Func& f) : f_(f) {}
-  void note(InstId inst);                  ///< the results of an instruction whose operands are noted
-  void note_index(const Func::Inst& loop); ///< the index of a loop, before its body
+  void note(InstId inst);                   ///< the results of an instruction whose operands are noted
+  void note_index(const Func::Inst& loop);  ///< the index of a loop, before its body
   Range range(ValueId v) const;
   bool nonnegative(ValueId v) const { return range(v).lo >= 0; }
   /// A power of two that divides v; 2^62 for zero.
@@ -34,7 +35,7 @@ class Facts {
   int64_t divisor(const Func::Inst& i) const;
   void set(ValueId v, Fact fact);
   const Func& f_;
-  std::vector<std::optional<Fact>> facts_; ///< by value
+  std::vector<std::optional<Fact>> facts_;  ///< by value
 };
 
 /// Whether the two operands may be swapped.

@@ -79,14 +79,19 @@ class Printer {
 
   std::string operands(const Func::Inst& i) const {
     switch (i.op) {
-      case Op::constant: return constant(i.attr);
+      case Op::constant:
+        return constant(i.attr);
       case Op::param:
-      case Op::group_id: return fmt::format(" {}", i.attr.imm);
+      case Op::group_id:
+        return fmt::format(" {}", i.attr.imm);
       case Op::get:
-      case Op::frag_get: return fmt::format("{}[{}]", list(i.args), i.attr.imm);
-      case Op::shuffle_xor: return fmt::format("{} ^ {}", list(i.args), i.attr.imm);
+      case Op::frag_get:
+        return fmt::format("{}[{}]", list(i.args), i.attr.imm);
+      case Op::shuffle_xor:
+        return fmt::format("{} ^ {}", list(i.args), i.attr.imm);
       case Op::load_global:
-      case Op::load_shared: return address(i) + (i.args.size() > 1 ? " if " + value(i.args[1]) : "");
+      case Op::load_shared:
+        return address(i) + (i.args.size() > 1 ? " if " + value(i.args[1]) : "");
       case Op::store_global:
       case Op::store_shared:
         return address(i) + " <-" + list({i.args[1]}) + (i.args.size() > 2 ? " if " + value(i.args[2]) : "");
@@ -94,11 +99,14 @@ class Printer {
         return fmt::format("{} \"{}\"{}{}", list(i.args), i.attr.name, i.attr.imm & 1 ? " signed a" : "",
                            i.attr.imm & 2 ? " signed b" : "");
       case Op::frag_load:
-      case Op::frag_store: return list(i.args) + (i.attr.imm == 1 ? " column-major" : "");
+      case Op::frag_store:
+        return list(i.args) + (i.attr.imm == 1 ? " column-major" : "");
       case Op::frag_load_shared:
         return fmt::format(" @{}{}{}", i.attr.index, list(i.args), i.attr.imm == 1 ? " column-major" : "");
-      case Op::loop: return loop(i);
-      default: return list(i.args);
+      case Op::loop:
+        return loop(i);
+      default:
+        return list(i.args);
     }
   }
 

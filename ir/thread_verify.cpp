@@ -32,33 +32,51 @@ bool is_bool(const Type& t) { return t == kBool; }
 
 bool belongs(const Type& t, char letter) {
   switch (letter) {
-    case 'i': return is_integer(t);
-    case 'f': return !t.is_frag() && is_float(t.scalar);
-    case 'n': return !t.is_frag() && t.scalar != Scalar::b1;
-    case 'b': return is_bool(t);
-    case 'a': return t == kI64;
-    case 'o': return t == kI32;
-    case 'm': return t.is_frag();
-    default: return true;
+    case 'i':
+      return is_integer(t);
+    case 'f':
+      return !t.is_frag() && is_float(t.scalar);
+    case 'n':
+      return !t.is_frag() && t.scalar != Scalar::b1;
+    case 'b':
+      return is_bool(t);
+    case 'a':
+      return t == kI64;
+    case 'o':
+      return t == kI32;
+    case 'm':
+      return t.is_frag();
+    default:
+      return true;
   }
 }
 
 const char* name_of_class(char letter) {
   switch (letter) {
-    case 'i': return "an integer";
-    case 'f': return "a float";
-    case 'n': return "a number";
-    case 'b': return "a scalar bool";
-    case 'a': return "an i64 address";
-    case 'o': return "an i32 offset";
-    default: return "a matrix fragment";
+    case 'i':
+      return "an integer";
+    case 'f':
+      return "a float";
+    case 'n':
+      return "a number";
+    case 'b':
+      return "a scalar bool";
+    case 'a':
+      return "an i64 address";
+    case 'o':
+      return "an i32 offset";
+    default:
+      return "a matrix fragment";
   }
 }
 
 class Verifier {
  public:
   explicit Verifier(const Func& f)
-      : f_(f), seen_inst_(f.insts.size()), seen_block_(f.blocks.size()), visible_(f.values.size()),
+      : f_(f),
+        seen_inst_(f.insts.size()),
+        seen_block_(f.blocks.size()),
+        visible_(f.values.size()),
         seen_value_(f.values.size()) {}
 
   Result<Unit> run() {
@@ -73,7 +91,8 @@ class Verifier {
  private:
   // ---- shape: every id in range, every block and instruction in one place. Printing is safe after this.
   Result<Unit> shape(BlockId b, bool nested) {
-    if (b >= f_.blocks.size() || seen_block_[b]) return internal_error(f_.name + ": a block is out of range or used twice");
+    if (b >= f_.blocks.size() || seen_block_[b])
+      return internal_error(f_.name + ": a block is out of range or used twice");
     seen_block_[b] = true;
     const auto& insts = f_.blocks[b].insts;
     for (const ValueId v : f_.blocks[b].params) TRY(define(v, kNone));
@@ -82,7 +101,8 @@ class Verifier {
         return internal_error(f_.name + ": an instruction is out of range or used twice");
       seen_inst_[insts[i]] = true;
       if ((f_.inst(insts[i]).op == Op::yield) != (nested && i + 1 == insts.size()))
-        return internal_error(f_.name + (nested ? ": a nested block does not end with its only yield" : ": the body has a yield"));
+        return internal_error(
+            f_.name + (nested ? ": a nested block does not end with its only yield" : ": the body has a yield"));
       TRY(inst_shape(insts[i]));
     }
     if (nested && insts.empty()) return internal_error(f_.name + ": a nested block without a yield");
@@ -115,15 +135,18 @@ class Verifier {
     if (f_.values[v].def != def) return internal_error(f_.name + ": a value names another definition");
     seen_value_[v] = true;
     const Type& t = f_.type(v);
-    const bool good = t.is_frag() ? t.lanes >= 1 && t.rows >= 1 && t.cols >= 1 : t.lanes == 1 || t.lanes == 2 || t.lanes == 4;
+    const bool good =
+        t.is_frag() ? t.lanes >= 1 && t.rows >= 1 && t.cols >= 1 : t.lanes == 1 || t.lanes == 2 || t.lanes == 4;
     if (!good) return internal_error(fmt::format("{}: no value is {}", f_.name, to_string(t)));
     return Unit{};
   }
 
   Result<Unit> shared_array(const SharedArray& a) {
-    const bool power = a.access_bytes == 1 || a.access_bytes == 2 || a.access_bytes == 4 || a.access_bytes == 8 || a.access_bytes == 16;
+    const bool power = a.access_bytes == 1 || a.access_bytes == 2 || a.access_bytes == 4 || a.access_bytes == 8 ||
+                       a.access_bytes == 16;
     if (a.bytes <= 0 || a.bytes % 16 || !power)
-      return internal_error(fmt::format("{}: shared array {} has {} bytes, accesses of {}", f_.name, a.name, a.bytes, a.access_bytes));
+      return internal_error(
+          fmt::format("{}: shared array {} has {} bytes, accesses of {}", f_.name, a.name, a.bytes, a.access_bytes));
     return Unit{};
   }
 
@@ -163,7 +186,8 @@ class Verifier {
     for (const OperandClass& c : classes_of(i.op))
       for (size_t n = 0; n < c.most && at < i.args.size(); n++, at++)
         if (!belongs(arg(i, at), c.letter) && !(bool_extension(i) && arg(i, at).scalar == Scalar::b1))
-          return fault(fmt::format("operand {} is {}, expected {}", at, to_string(arg(i, at)), name_of_class(c.letter)));
+          return fault(
+              fmt::format("operand {} is {}, expected {}", at, to_string(arg(i, at)), name_of_class(c.letter)));
     return Unit{};
   }
   static bool bool_extension(const Inst& i) { return i.op == Op::zext || i.op == Op::sext; }
@@ -182,19 +206,23 @@ class Verifier {
 
   Result<Unit> rule(const Inst& i) {
     switch (i.op) {
-      case Op::constant: return i.attr.type.is_frag() ? fault("a constant fragment") : Result<Unit>();
+      case Op::constant:
+        return i.attr.type.is_frag() ? fault("a constant fragment") : Result<Unit>();
       case Op::param:
       case Op::thread_id:
       case Op::lane_id:
       case Op::subgroup_id:
-      case Op::group_id: return source(i);
+      case Op::group_id:
+        return source(i);
       case Op::shl:
       case Op::shr_u:
-      case Op::shr_s: return shift(i);
+      case Op::shr_s:
+        return shift(i);
       case Op::exp2:
       case Op::log2:
       case Op::sqrt:
-      case Op::rsqrt: return arg(i, 0).scalar == Scalar::f32 ? Result<Unit>() : fault("expected f32");
+      case Op::rsqrt:
+        return arg(i, 0).scalar == Scalar::f32 ? Result<Unit>() : fault("expected f32");
       case Op::select:
         if (arg(i, 1) != arg(i, 2)) return fault("the two values differ in type");
         return arg(i, 1).is_frag() ? fault("a fragment") : Result<Unit>();
@@ -204,20 +232,24 @@ class Verifier {
       case Op::fcvt:
       case Op::s2f:
       case Op::u2f:
-      case Op::f2s: return conversion(i);
+      case Op::f2s:
+        return conversion(i);
       case Op::bitcast:
         if (arg(i, 0).is_frag() || i.attr.type.is_frag() || total_bits(arg(i, 0)) != total_bits(i.attr.type))
           return fault("the two types differ in width");
         return Unit{};
       case Op::vec:
-      case Op::get: return vector(i);
+      case Op::get:
+        return vector(i);
       case Op::load_global:
       case Op::store_global:
       case Op::load_shared:
-      case Op::store_shared: return memory(i);
+      case Op::store_shared:
+        return memory(i);
       case Op::shuffle_xor:
       case Op::shuffle_index:
-        if (arg(i, 0).is_frag() || arg(i, 0).lanes != 1 || bits(arg(i, 0).scalar) != 32) return fault("expected a 32-bit scalar");
+        if (arg(i, 0).is_frag() || arg(i, 0).lanes != 1 || bits(arg(i, 0).scalar) != 32)
+          return fault("expected a 32-bit scalar");
         return i.op == Op::shuffle_index && arg(i, 1) != kI32 ? fault("the lane is not i32") : Result<Unit>();
       case Op::frag_fill:
       case Op::frag_make:
@@ -226,14 +258,18 @@ class Verifier {
       case Op::frag_load:
       case Op::frag_load_shared:
       case Op::frag_store:
-      case Op::mma: return fragment(i);
-      case Op::loop: return loop(i);
+      case Op::mma:
+        return fragment(i);
+      case Op::loop:
+        return loop(i);
       case Op::cond:
         for (const BlockId b : i.blocks)
           if (!f_.blocks[b].params.empty()) return fault("a branch has parameters");
         return Unit{};
-      case Op::barrier: return Unit{};
-      default: return same_types(i);
+      case Op::barrier:
+        return Unit{};
+      default:
+        return same_types(i);
     }
   }
 
@@ -249,7 +285,8 @@ class Verifier {
 
   Result<Unit> same_types(const Inst& i) {
     for (size_t a = 0; a < i.args.size(); a++) {
-      if (arg(i, a) != arg(i, 0)) return fault(fmt::format("operand {} is {}, operand 0 is {}", a, to_string(arg(i, a)), to_string(arg(i, 0))));
+      if (arg(i, a) != arg(i, 0))
+        return fault(fmt::format("operand {} is {}, operand 0 is {}", a, to_string(arg(i, a)), to_string(arg(i, 0))));
       if (arg(i, a).is_frag()) return fault("a fragment");
     }
     const bool bitwise = i.op == Op::band || i.op == Op::bor || i.op == Op::bxor || i.op == Op::bnot;
@@ -274,7 +311,7 @@ class Verifier {
 
   Result<Unit> vector(const Inst& i) {
     const bool takes = i.op == Op::get;
-    const Type &whole = takes ? arg(i, 0) : i.attr.type;
+    const Type& whole = takes ? arg(i, 0) : i.attr.type;
     if (whole.is_frag() || whole.lanes == 1) return fault("expected a vector");
     if (takes && i.attr.type != whole.with_lanes(1)) return fault("the result is no lane of the vector");
     if (takes) return i.attr.imm < 0 || i.attr.imm >= whole.lanes ? fault("no such lane") : Result<Unit>();
@@ -288,7 +325,8 @@ class Verifier {
     const bool store = i.results.empty();
     const Type& t = store ? arg(i, 1) : i.attr.type;
     const bool narrow = t == kI8 || t == kI16 || t == kI64;
-    if (t.is_frag() || (t.scalar != Scalar::i32 && !narrow)) return fault("memory holds i8, i16, i32 (1, 2 or 4 lanes) and i64");
+    if (t.is_frag() || (t.scalar != Scalar::i32 && !narrow))
+      return fault("memory holds i8, i16, i32 (1, 2 or 4 lanes) and i64");
     if (info(i.op).operands[0] != 'o') return Unit{};
     TRY(array_exists(i));
     const SharedArray& a = f_.shared[i.attr.index];
@@ -306,11 +344,16 @@ class Verifier {
 
   Result<Unit> fragment(const Inst& i) {
     switch (i.op) {
-      case Op::mma: return mma(i);
-      case Op::frag_get: return frag_get(i);
-      case Op::frag_length: return i.attr.type != kI32 ? fault("the length is not i32") : Result<Unit>();
-      case Op::frag_store: return Unit{};
-      default: break;
+      case Op::mma:
+        return mma(i);
+      case Op::frag_get:
+        return frag_get(i);
+      case Op::frag_length:
+        return i.attr.type != kI32 ? fault("the length is not i32") : Result<Unit>();
+      case Op::frag_store:
+        return Unit{};
+      default:
+        break;
     }
     if (!i.attr.type.is_frag()) return fault("the result is no fragment");
     if (i.op == Op::frag_load_shared) return array_exists(i);
@@ -319,7 +362,8 @@ class Verifier {
     if (i.op == Op::frag_fill) return arg(i, 0) != element ? fault("not a scalar of the fragment") : Result<Unit>();
     int lanes = 0;
     for (size_t a = 0; a < i.args.size(); a++) {
-      if (arg(i, a) != element && arg(i, a) != element.with_lanes(2)) return fault(fmt::format("element {} is {}", a, to_string(arg(i, a))));
+      if (arg(i, a) != element && arg(i, a) != element.with_lanes(2))
+        return fault(fmt::format("element {} is {}", a, to_string(arg(i, a))));
       lanes += arg(i, a).lanes;
     }
     return lanes != i.attr.type.lanes ? fault(fmt::format("{} elements are given", lanes)) : Result<Unit>();
@@ -327,7 +371,8 @@ class Verifier {
 
   Result<Unit> frag_get(const Inst& i) {
     const Type &whole = arg(i, 0), &part = i.attr.type;
-    if (part != Type{whole.scalar} && part != Type{whole.scalar, 2}) return fault("not one or two elements of the fragment");
+    if (part != Type{whole.scalar} && part != Type{whole.scalar, 2})
+      return fault("not one or two elements of the fragment");
     return i.attr.imm < 0 || i.attr.imm + part.lanes > whole.lanes ? fault("no such element") : Result<Unit>();
   }
 
@@ -352,11 +397,14 @@ class Verifier {
   Result<Unit> yield(const Inst& i, const Inst& owner) {
     return same_list(owner.results, i.args, 0, "the results of the block's owner");
   }
-  Result<Unit> same_list(const std::vector<ValueId>& left, const std::vector<ValueId>& right, size_t from, std::string_view what) {
-    if (left.size() + from != right.size()) return fault(fmt::format("{} are {}, expected {}", what, left.size(), right.size() - from));
+  Result<Unit> same_list(const std::vector<ValueId>& left, const std::vector<ValueId>& right, size_t from,
+                         std::string_view what) {
+    if (left.size() + from != right.size())
+      return fault(fmt::format("{} are {}, expected {}", what, left.size(), right.size() - from));
     for (size_t v = 0; v < left.size(); v++)
       if (type(left[v]) != type(right[v + from]))
-        return fault(fmt::format("{}: {} is {}, expected {}", what, v, to_string(type(left[v])), to_string(type(right[v + from]))));
+        return fault(fmt::format("{}: {} is {}, expected {}", what, v, to_string(type(left[v])),
+                                 to_string(type(right[v + from]))));
     return Unit{};
   }
 

@@ -1,6 +1,7 @@
 #pragma once
-// Tile IR, the virtual machine: what a workgroup does. Register, shared and global tiles of any bit width, uniform control
-// flow, no thread in sight. The operations are the rows of tile.def; the text form is described in ir/tile_parse.cpp.
+// Tile IR, the virtual machine: what a workgroup does. Register, shared and global tiles of any bit width, uniform
+// control flow, no thread in sight. The operations are the rows of tile.def; the text form is described in
+// ir/tile_parse.cpp.
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -46,8 +47,8 @@ struct Type {
   Form form = Form::scalar;
   lathe::Type elem = types::i64;
   Coord shape;
-  bool packed = false;                   ///< views: the stored order is an output of compilation
-  std::optional<Layout> layout;          ///< tiles: a `layout=` pin, or what inference chose
+  bool packed = false;           ///< views: the stored order is an output of compilation
+  std::optional<Layout> layout;  ///< tiles: a `layout=` pin, or what inference chose
   bool operator==(const Type&) const = default;
   bool is_tile() const { return form == Form::tile; }
   bool is_scalar() const { return form == Form::scalar; }
@@ -62,45 +63,46 @@ bool same_type(const Type& a, const Type& b);
 enum class ReduceKind : uint8_t { sum, max, min };
 
 struct Attr {
-  lathe::Type elem;                      ///< T, D; the type of a constant
-  Coord shape;                           ///< S, D, p
-  int64_t imm = 0;                       ///< d, z, k (ReduceKind); loop: stages (0 = unset); integer constants
-  int64_t kind = 0;                      ///< k
-  double num = 0;                        ///< n: value of a float constant
+  lathe::Type elem;  ///< T, D; the type of a constant
+  Coord shape;       ///< S, D, p
+  int64_t imm = 0;   ///< d, z, k (ReduceKind); loop: stages (0 = unset); integer constants
+  int64_t kind = 0;  ///< k
+  double num = 0;    ///< n: value of a float constant
   bool operator==(const Attr&) const = default;
 };
 
 /// A parameter as written: a view with its sizes, or a scalar.
 struct Param {
   ValueId value = kNone;
-  std::vector<ValueId> sizes;            ///< views: an i64 scalar a dimension (a symbol or a constant of Func::sizes)
-  std::vector<ValueId> strides;          ///< views: in elements, empty = row-major and dense; the last is constant 1
+  std::vector<ValueId> sizes;    ///< views: an i64 scalar a dimension (a symbol or a constant of Func::sizes)
+  std::vector<ValueId> strides;  ///< views: in elements, empty = row-major and dense; the last is constant 1
 };
 
 /// One kernel. Launch arguments, 8 bytes each: params in order (address of a view, bits of a scalar), then symbols.
 struct Func : Graph<Op, Type, Attr> {
   std::string name;
   std::vector<Param> params;
-  std::vector<ValueId> symbols;          ///< i64 scalars named in the sizes and strides, in order of first appearance
+  std::vector<ValueId> symbols;  ///< i64 scalars named in the sizes and strides, in order of first appearance
   int subgroups = 1;
   /// How the subgroups divide the m, n and k of each mma; the product is `subgroups`.
   std::array<int, 3> split{1, 1, 1};
-  BlockId head = kNone;                  ///< constants used by sizes; runs before grid and body, its values are visible in both
-  BlockId grid = kNone;                  ///< scalar operations, then yield of 1..3 i64: workgroups on each axis
-  BlockId body = kNone;                  ///< ends with an empty yield
+  BlockId head = kNone;  ///< constants used by sizes; runs before grid and body, its values are visible in both
+  BlockId grid = kNone;  ///< scalar operations, then yield of 1..3 i64: workgroups on each axis
+  BlockId body = kNone;  ///< ends with an empty yield
 };
 
-/// Result type of an operation: none for operations without result (`store`), an error for ill-typed operands. loop, cond
-/// and yield are not handled here.
+/// Result type of an operation: none for operations without result (`store`), an error for ill-typed operands. loop,
+/// cond and yield are not handled here.
 Result<std::optional<Type>> infer_result(Op op, const std::vector<Type>& args, const Attr& attr);
 
 /// Builds a kernel from C++; same power as the text. Ill-typed calls abort at verify: the first error is kept and
 /// returned by finish(), later calls return values of a best-guess type.
 class Builder {
  public:
-  Builder(std::string name, std::array<int, 3> split);   ///< subgroups along m, n, k of each mma
+  Builder(std::string name, std::array<int, 3> split);  ///< subgroups along m, n, k of each mma
 
-  /// A handle with operators: a + b, a * b, ... on scalars and tiles; an int64 or double literal takes the other's type.
+  /// A handle with operators: a + b, a * b, ... on scalars and tiles; an int64 or double literal takes the other's
+  /// type.
   struct V {
     Builder* b = nullptr;
     ValueId id = kNone;
@@ -109,15 +111,15 @@ class Builder {
   V view(std::string name, lathe::Type elem, const std::vector<std::string>& sizes, bool packed = false,
          const std::vector<std::string>& strides = {});
   V scalar(std::string name, lathe::Type elem);
-  V symbol(const std::string& name);               ///< a size seen in an earlier view
-  void grid(const std::vector<V>& workgroups);     ///< values made between begin_grid() and here
+  V symbol(const std::string& name);            ///< a size seen in an earlier view
+  void grid(const std::vector<V>& workgroups);  ///< values made between begin_grid() and here
   void begin_grid();
 
   V lit(int64_t v) { return literal(types::i64, static_cast<double>(v), v); }
   V literal(lathe::Type elem, double num, int64_t integer);
-  V op(Op op, const std::vector<V>& args, Attr attr = {});   ///< any row with a result
+  V op(Op op, const std::vector<V>& args, Attr attr = {});  ///< any row with a result
   void effect(Op op, const std::vector<V>& args, Attr attr = {});
-  V binary(Op op, V a, V b);                       ///< fills a scalar beside a tile
+  V binary(Op op, V a, V b);  ///< fills a scalar beside a tile
 
   V group_id(int axis) { return op(Op::group_id, {}, {.imm = axis}); }
   V fill(lathe::Type elem, Coord shape, double value);
@@ -132,13 +134,14 @@ class Builder {
   V mma(V a, V b, V c) { return op(Op::mma, {a, b, c}); }
   V iota(Coord shape, int dim) { return op(Op::iota, {}, {.elem = types::i32, .shape = std::move(shape), .imm = dim}); }
   V shared(lathe::Type elem, Coord shape) { return op(Op::shared, {}, {.elem = elem, .shape = std::move(shape)}); }
-  V named(V a, std::string name);                  ///< the printed name of a value
-  V pin(V a, const Layout& layout);                ///< the `layout=` pin of a tile
+  V named(V a, std::string name);    ///< the printed name of a value
+  V pin(V a, const Layout& layout);  ///< the `layout=` pin of a tile
 
   /// Runs body(index, carried) inside the loop; it returns the next carried values. Result: the last carried values.
   std::vector<V> loop(V lo, V hi, V step, const std::vector<V>& init,
                       const std::function<std::vector<V>(V, const std::vector<V>&)>& body, int stages = 0);
-  std::vector<V> cond(V condition, const std::function<std::vector<V>()>& yes, const std::function<std::vector<V>()>& no);
+  std::vector<V> cond(V condition, const std::function<std::vector<V>()>& yes,
+                      const std::function<std::vector<V>()>& no);
 
   const Type& type(V v) const { return f_.values[v.id].type; }
   /// Verifies and returns the kernel; the Builder is spent.
@@ -165,7 +168,8 @@ V operator/(V a, double b);
 
 /// One kernel from text; an error is "file:line:col: error: message", the line, and a caret.
 Result<Func> parse(std::string_view text, std::string_view file_name);
-/// Text that parses back to the same kernel: parse(print(f)) prints the same, byte for byte. Layouts are printed as pins.
+/// Text that parses back to the same kernel: parse(print(f)) prints the same, byte for byte. Layouts are printed as
+/// pins.
 std::string print(const Func& f);
 /// Same kernel but for names and places.
 bool equal(const Func& a, const Func& b);

@@ -11,8 +11,8 @@
 namespace lathe::tile {
 
 /// A tensor in host memory: one 64-bit word of raw bits an element, row-major. Packed parameters are given and returned
-/// in plain order: packing has no meaning. Of a view with strides `shape` holds the sizes and `raw` the whole storage, up to
-/// the last element at least; the symbols of strides that are no size are given among the scalars, by name.
+/// in plain order: packing has no meaning. Of a view with strides `shape` holds the sizes and `raw` the whole storage,
+/// up to the last element at least; the symbols of strides that are no size are given among the scalars, by name.
 struct HostTensor {
   lathe::Type elem;
   Coord shape;
@@ -20,9 +20,10 @@ struct HostTensor {
   double at(int64_t i) const { return decode(elem, raw[static_cast<size_t>(i)]); }
 };
 
-/// Scalars (parameters that are not views) by name, raw bits; tensors by parameter name. Sizes are taken from the tensors'
-/// shapes and must agree. Runs every workgroup of the grid in order; stores go to the tensors. Errors: a missing or
-/// mis-shaped tensor, an index below 0, a division of a size by 0, a grid over 2^31, more than `max_steps` operations.
+/// Scalars (parameters that are not views) by name, raw bits; tensors by parameter name. Sizes are taken from the
+/// tensors' shapes and must agree. Runs every workgroup of the grid in order; stores go to the tensors. Errors: a
+/// missing or mis-shaped tensor, an index below 0, a division of a size by 0, a grid over 2^31, more than `max_steps`
+/// operations.
 Result<Unit> interpret(const Func& f, std::map<std::string, HostTensor>& tensors,
                        const std::map<std::string, uint64_t>& scalars = {}, int64_t max_steps = int64_t{1} << 40);
 

@@ -1,7 +1,7 @@
 #include "model/matmul.h"
 
-#include <cstring>
 #include <fmt/format.h>
+#include <cstring>
 
 #include "ir/tile_interp.h"
 
@@ -82,24 +82,28 @@ Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) 
   options.lower.aligned = aligned;
   TRY_ASSIGN(auto k, Kernel::build(*device_, target_, f, options));
   for (const auto& [name, p] : k->packed())
-    if (packed_.at(name) != p) return internal_error(fmt::format("schedule {} reads '{}' in another order than it is stored", to_string(s), name));
-  kernels_[key] = k;
+    if (packed_.at(name) != p)
+      return internal_error(
+          fmt::format("schedule {} reads '{}' in another order than it is stored", to_string(s), name));
   if (k->source() == MapSource::probed) TRY(prove(*k, f, s));
+  kernels_[key] = k;
   return k;
 }
 
 /// A lane map holds for the pipelines it was probed in; that it holds for this one too is shown once, on a known tile.
-Result<Unit> Matmul::prove(Kernel&, const tile::Func& f, const Schedule& s) {
+Result<Unit> Matmul::prove(const Kernel& kernel, const tile::Func& f, const Schedule& s) {
   const int64_t n = s.tile_n, m = s.tile_m, k = 2 * s.tile_k;
   const int64_t groups = !format_.scaled() ? 0 : format_.group == 0 ? 1 : (k + format_.group - 1) / format_.group;
   Matmul tiny;
-  tiny.device_ = device_, tiny.target_ = target_, tiny.format_ = format_, tiny.activation_ = activation_, tiny.biased_ = biased_;
+  tiny.device_ = device_, tiny.target_ = target_, tiny.format_ = format_, tiny.activation_ = activation_,
+  tiny.biased_ = biased_;
   tiny.packed_ = packed_, tiny.kernels_ = kernels_, tiny.packer_ = packer_;
   std::map<std::string, tile::HostTensor> t;
   t["x"] = integer_tensor(activation_, {m, k}, -2, 2, 1);
   const int zero = static_cast<int>(format_.constant_zero);
   const int reach = std::min(2, format_.code.bits >= 3 ? 2 : 1);
-  t["w"] = integer_tensor(format_.code, {n, k}, std::max(zero - reach, format_.code.kind == Kind::uint ? 0 : -reach), zero + reach - 1, 2);
+  t["w"] = integer_tensor(format_.code, {n, k}, std::max(zero - reach, format_.code.kind == Kind::uint ? 0 : -reach),
+                          zero + reach - 1, 2);
   if (format_.scaled()) t["s"] = integer_tensor(activation_, {n, groups}, 1, 2, 3);
   if (format_.zeros) t["z"] = integer_tensor(types::f16, {n, groups}, 0, 2, 4);
   if (biased_) t["bias"] = integer_tensor(types::f32, {n}, -9, 9, 5);
@@ -114,24 +118,31 @@ Result<Unit> Matmul::prove(Kernel&, const tile::Func& f, const Schedule& s) {
   TRY_ASSIGN(const auto db, lift(device_->alloc(std::max<size_t>(16, bias.size()))));
   TRY(lift(device_->upload(*dx, 0, x)));
   if (biased_) TRY(lift(device_->upload(*db, 0, bias)));
-  TRY_ASSIGN(const auto launch, tiny.launch(s, m, dx->address(), dy->address(), db->address()));
+  TRY_ASSIGN(const auto launch, kernel.launch(tiny.arguments(m, dx->address(), dy->address(), db->address())));
   TRY(lift(device_->run({&launch, 1})));
   std::vector<uint32_t> y(static_cast<size_t>(m * n));
   TRY(lift(device_->download(*dy, 0, std::as_writable_bytes(std::span(y)))));
   TRY(tile::interpret(f, t));
   for (size_t i = 0; i < y.size(); i++)
     if (y[i] != t["y"].raw[i] && decode(types::f32, y[i]) != t["y"].at(static_cast<int64_t>(i)))
-      return unsupported(fmt::format("{}: schedule {} gives a wrong result on a known tile (element {}: {} instead of {}): its probed lane maps do not hold in this pipeline",
-                                     target_.name, to_string(s), i, decode(types::f32, y[i]), t["y"].at(static_cast<int64_t>(i))));
+      return unsupported(
+          fmt::format("{}: schedule {} gives a wrong result on a known tile (element {}: {} instead of {}): its probed "
+                      "lane maps do not hold in this pipeline",
+                      target_.name, to_string(s), i, decode(types::f32, y[i]), t["y"].at(static_cast<int64_t>(i))));
   return Unit{};
 }
 
-Result<runtime::LaunchRecord> Matmul::launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias) {
-  if (m < 1) return bad_input(fmt::format("{} tokens", m));
+Kernel::Arguments Matmul::arguments(int64_t m, uint64_t x, uint64_t y, uint64_t bias) const {
   Kernel::Arguments args;
   args.values = {{"x", x}, {"y", y}, {"bias", bias}};
   for (const auto& [name, b] : buffers_) args.values[name] = b->address();
   args.sizes = {{"M", m}, {"N", n_}, {"K", k_}, {"G", groups_}};
+  return args;
+}
+
+Result<runtime::LaunchRecord> Matmul::launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias) {
+  if (m < 1) return bad_input(fmt::format("{} tokens", m));
+  const Kernel::Arguments args = arguments(m, x, y, bias);
   TRY_ASSIGN(const tile::Func f, kernels::matmul(format_, activation_, biased_, s));
   TRY_ASSIGN(const auto k, kernel(s, is_aligned(f, args)));
   return k->launch(args);
@@ -144,7 +155,8 @@ Result<runtime::LaunchRecord> Matmul::launch(int64_t m, uint64_t x, uint64_t y, 
 std::string Matmul::pack_id() const {
   std::string all;
   for (const char* name : {"w", "s", "z"})
-    if (const auto it = packed_.find(name); it != packed_.end()) all += (all.empty() ? "" : "+") + lathe::pack_id(it->second);
+    if (const auto it = packed_.find(name); it != packed_.end())
+      all += (all.empty() ? "" : "+") + lathe::pack_id(it->second);
   return all;
 }
 

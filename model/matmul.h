@@ -7,8 +7,9 @@
 
 namespace lathe {
 
-/// Plain weights in host memory. codes: one byte a code (u8, or i8 for signed types), N x K; for f16 and bf16 weights the
-/// 2-byte elements. scales: raw 16-bit patterns of the activation type, N x G. zeros: f16 patterns of integers, N x G.
+/// Plain weights in host memory. codes: one byte a code (u8, or i8 for signed types), N x K; for f16 and bf16 weights
+/// the 2-byte elements. scales: raw 16-bit patterns of the activation type, N x G. zeros: f16 patterns of integers, N x
+/// G.
 struct PlainWeights {
   int64_t n = 0, k = 0, groups = 0;
   std::span<const std::byte> codes;
@@ -30,24 +31,25 @@ class Matmul {
   /// Room for n x k without contents (benchmarks fill it).
   Result<Unit> reserve(int64_t n, int64_t k, int64_t groups);
 
-  /// The launch for m tokens; x: m x k elements, y: m x n f32, bias: n f32 (device addresses). Compiles at the first use of
-  /// a schedule; with probed lane maps the first use also proves itself on a known tile.
+  /// The launch for m tokens; x: m x k elements, y: m x n f32, bias: n f32 (device addresses). Compiles at the first
+  /// use of a schedule; with probed lane maps the first use also proves itself on a known tile.
   Result<runtime::LaunchRecord> launch(int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
   /// The same with a row of one's own, of the same stored order.
   Result<runtime::LaunchRecord> launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
 
-  std::string pack_id() const;             ///< of weights, scales, zero points
+  std::string pack_id() const;  ///< of weights, scales, zero points
   const PackedLayout* packed(const std::string& parameter) const;
-  uint64_t weight_bytes() const;           ///< held on the device
+  uint64_t weight_bytes() const;  ///< held on the device
   const Kernel* kernel_of(const Schedule& s, bool aligned) const;
   int compilations() const { return static_cast<int>(kernels_.size()); }
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
-  runtime::Buffer* buffer(const std::string& parameter);   ///< "w", "s", "z"; null if none
+  runtime::Buffer* buffer(const std::string& parameter);  ///< "w", "s", "z"; null if none
 
  private:
   Result<std::shared_ptr<Kernel>> kernel(const Schedule& s, bool aligned);
-  Result<Unit> prove(Kernel& kernel, const tile::Func& f, const Schedule& s);
+  Kernel::Arguments arguments(int64_t m, uint64_t x, uint64_t y, uint64_t bias) const;
+  Result<Unit> prove(const Kernel& kernel, const tile::Func& f, const Schedule& s);
 
   runtime::Device* device_ = nullptr;
   Target target_;
@@ -58,7 +60,7 @@ class Matmul {
   std::map<std::string, PackedLayout> packed_;
   std::shared_ptr<Packer> packer_;
   std::map<std::string, std::unique_ptr<runtime::Buffer>> buffers_;
-  std::map<std::string, std::shared_ptr<Kernel>> kernels_;   ///< by schedule and alignment
+  std::map<std::string, std::shared_ptr<Kernel>> kernels_;  ///< by schedule and alignment
 };
 
 }  // namespace lathe

@@ -7,7 +7,7 @@ namespace {
 
 enum class TargetKind { matrix, matrix_small, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
-constexpr int64_t kEnoughSubgroups = 2048;         ///< fill a large device with a few workgroups a core
+constexpr int64_t kEnoughSubgroups = 2048;  ///< fill a large device with a few workgroups a core
 
 struct Row {
   TargetKind kind;
@@ -26,7 +26,8 @@ std::vector<Row> rows() {
 TargetKind kind_of(const Target& t, const kernels::WeightFormat& format, Type activation) {
   const Type ab = format.scaled() ? activation : format.code;
   for (const Atom& a : t.atoms)
-    if (a.a == ab && a.source != MapSource::fma) return t.subgroup_size >= 16 ? TargetKind::matrix : TargetKind::matrix_small;
+    if (a.a == ab && a.source != MapSource::fma)
+      return t.subgroup_size >= 16 ? TargetKind::matrix : TargetKind::matrix_small;
   return TargetKind::fma;
 }
 

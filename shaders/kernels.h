@@ -7,10 +7,10 @@ namespace lathe::kernels {
 
 /// What a weight tensor of n x k is made of: w = (code - zero) * scale.
 struct WeightFormat {
-  Type code = types::u4;                   ///< f16, bf16 (no scales then), or an integer of at most 8 bits
-  int64_t group = 128;                     ///< weights along k that share a scale; 0: the whole row
-  int64_t constant_zero = 0;               ///< a zero point all groups share
-  bool zeros = false;                      ///< zero points a group, as f16 integers
+  Type code = types::u4;      ///< f16, bf16 (no scales then), or an integer of at most 8 bits
+  int64_t group = 128;        ///< weights along k that share a scale; 0: the whole row
+  int64_t constant_zero = 0;  ///< a zero point all groups share
+  bool zeros = false;         ///< zero points a group, as f16 integers
   bool operator==(const WeightFormat&) const = default;
   bool scaled() const { return code.is_int(); }
 };

@@ -36,7 +36,8 @@ Result<tile::Func> matmul(const WeightFormat& format, Type activation, bool bias
   const V bias = biased ? b.view("bias", types::f32, {"N"}) : V{};
   const V y = b.view("y", types::f32, {"M", "N"});
   b.begin_grid();
-  b.grid({b.op(tile::Op::ceildiv, {b.symbol("N"), b.lit(s.tile_n)}), b.op(tile::Op::ceildiv, {b.symbol("M"), b.lit(s.tile_m)})});
+  b.grid({b.op(tile::Op::ceildiv, {b.symbol("N"), b.lit(s.tile_n)}),
+          b.op(tile::Op::ceildiv, {b.symbol("M"), b.lit(s.tile_m)})});
 
   const V n0 = b.named(b.group_id(0) * static_cast<double>(s.tile_n), "n0");
   const V m0 = b.named(b.group_id(1) * static_cast<double>(s.tile_m), "m0");
@@ -49,8 +50,10 @@ Result<tile::Func> matmul(const WeightFormat& format, Type activation, bool bias
         if (format.scaled()) {
           q = b.cast(q, activation);
           if (format.constant_zero != 0) q = q - static_cast<double>(format.constant_zero);
-          if (format.zeros) q = q - repeat_columns(b, b.cast(load_groups(b, zero, n0, k, format.group, s), activation), s.tile_k);
-          q = b.named(q * repeat_columns(b, b.named(load_groups(b, scale, n0, k, format.group, s), "f"), s.tile_k), "wd");
+          if (format.zeros)
+            q = q - repeat_columns(b, b.cast(load_groups(b, zero, n0, k, format.group, s), activation), s.tile_k);
+          q = b.named(q * repeat_columns(b, b.named(load_groups(b, scale, n0, k, format.group, s), "f"), s.tile_k),
+                      "wd");
         }
         return {b.named(b.mma(q, b.transpose(a), acc[0]), "acc")};
       },

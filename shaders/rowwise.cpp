@@ -27,7 +27,8 @@ Result<tile::Func> softmax(Type type, int64_t rows, int64_t columns, int subgrou
   const V inside = b.binary(Op::lt, b.iota(shape, 1), b.cast(b.symbol("C"), types::i32));
   const V kept = b.op(Op::select, {inside, in, b.fill(types::f32, shape, -1e30)});
   const V top = b.reduce(kept, 1, ReduceKind::max);
-  const V e = b.named(b.op(Op::select, {inside, b.op(Op::exp, {kept - b.broadcast(top, shape)}), b.fill(types::f32, shape, 0)}), "e");
+  const V e = b.named(
+      b.op(Op::select, {inside, b.op(Op::exp, {kept - b.broadcast(top, shape)}), b.fill(types::f32, shape, 0)}), "e");
   const V sum = b.reduce(e, 1, ReduceKind::sum);
   b.store(y, {r0, b.lit(0)}, b.cast(e / b.broadcast(sum, shape), type));
   return b.finish();
@@ -42,9 +43,11 @@ Result<tile::Func> rmsnorm(Type type, int64_t rows, int64_t columns, int subgrou
   const V r0 = row_grid(b, rows);
   const Coord shape{rows, columns}, column{rows, 1};
   const V in = b.cast(b.load(x, {r0, b.lit(0)}, shape), types::f32);
-  const V mean = b.reduce(in * in, 1, ReduceKind::sum) / b.op(Op::fill, {b.cast(b.symbol("C"), types::f32)}, {.elem = types::f32, .shape = column});
+  const V mean = b.reduce(in * in, 1, ReduceKind::sum) /
+                 b.op(Op::fill, {b.cast(b.symbol("C"), types::f32)}, {.elem = types::f32, .shape = column});
   const V factor = b.op(Op::rsqrt, {b.binary(Op::add, mean, eps)});
-  const V scale = b.broadcast(b.reshape(b.cast(b.load(weight, {b.lit(0)}, {columns}), types::f32), {1, columns}), shape);
+  const V scale =
+      b.broadcast(b.reshape(b.cast(b.load(weight, {b.lit(0)}, {columns}), types::f32), {1, columns}), shape);
   b.store(y, {r0, b.lit(0)}, b.cast(in * b.broadcast(factor, shape) * scale, type));
   return b.finish();
 }

@@ -7,12 +7,12 @@
 namespace lathe {
 
 struct Schedule {
-  int64_t tile_n = 32;                     ///< weight rows (outputs) of a workgroup
-  int64_t tile_m = 8;                      ///< tokens of a workgroup
-  int64_t tile_k = 128;                    ///< of one turn of the main loop
-  std::array<int, 3> split{1, 1, 1};       ///< subgroups along weight rows, tokens, k
-  int stages = 2;                          ///< turns in flight
-  bool factor_on_accumulator = false;      ///< where a weight's scale lands
+  int64_t tile_n = 32;                 ///< weight rows (outputs) of a workgroup
+  int64_t tile_m = 8;                  ///< tokens of a workgroup
+  int64_t tile_k = 128;                ///< of one turn of the main loop
+  std::array<int, 3> split{1, 1, 1};   ///< subgroups along weight rows, tokens, k
+  int stages = 2;                      ///< turns in flight
+  bool factor_on_accumulator = false;  ///< where a weight's scale lands
   bool operator==(const Schedule&) const = default;
 };
 

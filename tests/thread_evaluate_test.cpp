@@ -88,12 +88,20 @@ TEST_CASE("what is undefined is refused") {
 
 TEST_CASE("comparisons") {
   const Row rows[] = {
-      {Op::lt_s, kI32, {0xffffffff, 0}, 1}, {Op::lt_u, kI32, {0xffffffff, 0}, 0}, {Op::le_s, kI8, {0x80, 0x7f}, 1},
-      {Op::le_u, kI8, {0x80, 0x7f}, 0},     {Op::le_u, kI64, {3, 3}, 1},          {Op::eq, kI16, {0x10001, 1}, 1},
-      {Op::ne, kBool, {1, 0}, 1},           {Op::eq, kF32, {bits_of(0), bits_of(-0.0F)}, 1},
-      {Op::eq, kF32, {bits_of(kNan), bits_of(kNan)}, 0}, {Op::ne, kF32, {bits_of(kNan), bits_of(kNan)}, 1},
-      {Op::flt, kF32, {bits_of(-1), bits_of(1)}, 1},     {Op::flt, kF32, {bits_of(kNan), bits_of(1)}, 0},
-      {Op::fle, kF16, {half(2), half(2)}, 1},            {Op::flt, kBF16, {brain(3), brain(2)}, 0},
+      {Op::lt_s, kI32, {0xffffffff, 0}, 1},
+      {Op::lt_u, kI32, {0xffffffff, 0}, 0},
+      {Op::le_s, kI8, {0x80, 0x7f}, 1},
+      {Op::le_u, kI8, {0x80, 0x7f}, 0},
+      {Op::le_u, kI64, {3, 3}, 1},
+      {Op::eq, kI16, {0x10001, 1}, 1},
+      {Op::ne, kBool, {1, 0}, 1},
+      {Op::eq, kF32, {bits_of(0), bits_of(-0.0F)}, 1},
+      {Op::eq, kF32, {bits_of(kNan), bits_of(kNan)}, 0},
+      {Op::ne, kF32, {bits_of(kNan), bits_of(kNan)}, 1},
+      {Op::flt, kF32, {bits_of(-1), bits_of(1)}, 1},
+      {Op::flt, kF32, {bits_of(kNan), bits_of(1)}, 0},
+      {Op::fle, kF16, {half(2), half(2)}, 1},
+      {Op::flt, kBF16, {brain(3), brain(2)}, 0},
   };
   for (const Row& row : rows) {
     INFO(info(row.op).name);
@@ -107,7 +115,7 @@ TEST_CASE("16-bit floats round once, to nearest even") {
   CHECK(on(Op::add, kF16, {half(2048), half(3)}) == half(2052));
   CHECK(on(Op::mul, kF16, {half(1.0009765625), half(1.0009765625)}) == half(1.001953125));
   CHECK(on(Op::add, kF16, {half(65504), half(16)}) == half(INFINITY));
-  CHECK(on(Op::mul, kF16, {half(std::ldexp(1, -14)), half(0.5)}) == 0x0200);          // a subnormal
+  CHECK(on(Op::mul, kF16, {half(std::ldexp(1, -14)), half(0.5)}) == 0x0200);  // a subnormal
   CHECK(on(Op::add, kBF16, {brain(256), brain(1)}) == brain(256));
   CHECK(on(Op::add, kBF16, {brain(258), brain(1)}) == brain(260));
   // 1.0625^2 lies halfway between two bf16; a summand that f64 would lose breaks the tie.
@@ -159,7 +167,7 @@ TEST_CASE("conversions") {
   CHECK(on(Op::trunc, kI64, {0x123456789abcdef0}, kI16) == 0xdef0);
   CHECK(on(Op::fcvt, kF16, {half(1.5)}, kF32) == bits_of(1.5));
   CHECK(on(Op::fcvt, kF32, {bits_of(65520)}, kF16) == half(INFINITY));
-  CHECK(on(Op::fcvt, kF32, {0x3f808000}, kBF16) == 0x3f80);              // a tie to even
+  CHECK(on(Op::fcvt, kF32, {0x3f808000}, kBF16) == 0x3f80);  // a tie to even
   CHECK(on(Op::fcvt, kF32, {0x3f818000}, kBF16) == 0x3f82);
   CHECK(on(Op::fcvt, kF16, {half(1.00390625)}, kBF16) == brain(1));
   CHECK(on(Op::s2f, kI32, {0xffffffff}, kF32) == bits_of(-1));
@@ -168,7 +176,8 @@ TEST_CASE("conversions") {
   CHECK(on(Op::u2f, kI32, {70000}, kF16) == half(INFINITY));
   // 2^54 + 2^30 is a tie in f32; the 1 below it, which f64 drops, decides.
   CHECK(on(Op::s2f, kI64, {(uint64_t{1} << 54) + (uint64_t{1} << 30)}, kF32) == bits_of(std::ldexp(1.0F, 54)));
-  CHECK(on(Op::s2f, kI64, {(uint64_t{1} << 54) + (uint64_t{1} << 30) + 1}, kF32) == bits_of(std::ldexp(8388609.0F, 31)));
+  CHECK(on(Op::s2f, kI64, {(uint64_t{1} << 54) + (uint64_t{1} << 30) + 1}, kF32) ==
+        bits_of(std::ldexp(8388609.0F, 31)));
   CHECK(on(Op::f2s, kF32, {bits_of(-1.9F)}, kI32) == 0xffffffff);
   CHECK(on(Op::f2s, kF32, {bits_of(3e9F)}, kI32) == 0x7fffffff);
   CHECK(on(Op::f2s, kF32, {bits_of(-3e9F)}, kI32) == 0x80000000);
@@ -228,7 +237,8 @@ TEST_CASE("every pure operation has a meaning on constants, or depends on the th
     std::vector<Type> types(count, operand);
     if (op == Op::select) types[0] = kBool;
     Lanes out;
-    const bool meaning = evaluate(op, {.type = result}, result, types, std::vector<Lanes>(count, Lanes(operand.lanes, 1)), out);
+    const bool meaning =
+        evaluate(op, {.type = result}, result, types, std::vector<Lanes>(count, Lanes(operand.lanes, 1)), out);
     INFO(info(op).name);
     CHECK(meaning == !(by_place || matrix));
   }

@@ -161,7 +161,8 @@ TEST_CASE("fold: a shared offset keeps its constant when the rest may be negativ
 TEST_CASE("fold: an immediate that grows too large stays an add") {
   Kernel k;
   Builder& b = k.b;
-  const ValueId near = b.emit(Op::add, {k.pointer, b.i64(1 << 23)}), far = b.emit(Op::add, {k.pointer, b.i64((1 << 23) + 4)});
+  const ValueId near = b.emit(Op::add, {k.pointer, b.i64(1 << 23)}),
+                far = b.emit(Op::add, {k.pointer, b.i64((1 << 23) + 4)});
   k.store(k.load(near));
   k.store(k.load(far));
   fold(k.f);
@@ -186,7 +187,7 @@ TEST_CASE("fold: division needs to know the sign") {
   k.store(b.emit(Op::div_u, {data, b.i32(8)}), 4);
   k.store(b.emit(Op::rem_u, {data, b.i32(8)}), 8);
   k.store(b.emit(Op::div_s, {k.thread, b.i32(8)}), 12);
-  k.store(b.emit(Op::rem_s, {k.thread, b.i32(128)}), 16);      // a thread number is under 128 here
+  k.store(b.emit(Op::rem_s, {k.thread, b.i32(128)}), 16);  // a thread number is under 128 here
   k.store(b.emit(Op::div_u, {k.thread, b.i32(128)}), 20);
   fold(k.f);
   dce(k.f);
@@ -220,27 +221,93 @@ TEST_CASE("fold: a grid coordinate that is scaled up and down again") {
   k.store(b.emit(Op::div_u, {start, b.i32(16)}), 0);
   k.store(b.emit(Op::div_u, {b.emit(Op::add, {start, b.i32(48)}), b.i32(16)}), 4);
   k.store(b.emit(Op::rem_u, {b.emit(Op::add, {start, b.i32(5)}), b.i32(16)}), 8);
-  k.store(b.emit(Op::div_u, {b.emit(Op::shl, {k.size(1), b.i32(6)}), b.i32(16)}), 12);     // data may wrap
+  k.store(b.emit(Op::div_u, {b.emit(Op::shl, {k.size(1), b.i32(6)}), b.i32(16)}), 12);  // data may wrap
+  const ValueId eighths = b.emit(Op::mul, {b.emit(Op::group_id, {}, {.type = kI32}), b.i32(8)});
+  k.store(b.emit(Op::div_u, {b.emit(Op::add, {eighths, b.i32(16)}), b.i32(16)}), 16);  // not whole sixteenths
   fold(k.f);
   dce(k.f);
   expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {
   %0: i32 = constant 6
-  %1: i32 = constant 4
-  %2: i32 = constant 2
-  %3: i32 = constant 3
-  %4: i32 = constant 5
-  %5: i64 = param 0
-  %6: i32 = group_id 0
-  %7: i32 = shl %6, %2
-  store_global [%5] <- %7
-  %8: i32 = shl %6, %2
-  %9: i32 = add %8, %3
-  store_global [%5 + 4] <- %9
-  store_global [%5 + 8] <- %4
-  %10: i32 = param 1
-  %11: i32 = shl %10, %0
-  %12: i32 = shr_u %11, %1
-  store_global [%5 + 12] <- %12
+  %1: i32 = constant 16
+  %2: i32 = constant 4
+  %3: i32 = constant 2
+  %4: i32 = constant 3
+  %5: i32 = constant 5
+  %6: i64 = param 0
+  %7: i32 = group_id 0
+  %8: i32 = shl %7, %3
+  store_global [%6] <- %8
+  %9: i32 = shl %7, %3
+  %10: i32 = add %9, %4
+  store_global [%6 + 4] <- %10
+  store_global [%6 + 8] <- %5
+  %11: i32 = param 1
+  %12: i32 = shl %11, %0
+  %13: i32 = shr_u %12, %2
+  store_global [%6 + 12] <- %13
+  %14: i32 = group_id 0
+  %15: i32 = shl %14, %4
+  %16: i32 = add %15, %1
+  %17: i32 = shr_u %16, %2
+  store_global [%6 + 16] <- %17
+}
+)");
+}
+
+TEST_CASE("fold: a constant leaves an extension only when the sum cannot wrap") {
+  Kernel k;
+  Builder& b = k.b;
+  const ValueId data = b.emit(Op::max_s, {k.size(1), b.i32(-5)}), small = b.emit(Op::band, {data, b.i32(63)});
+  for (const ValueId x : {data, small})
+    for (const Op op : {Op::zext, Op::sext})
+      for (const int c : {9, -3})
+        k.store(b.cvt(Op::trunc, b.emit(Op::shr_u, {b.cvt(op, b.emit(Op::add, {x, b.i32(c)}), kI64), b.i32(8)}), kI32));
+  fold(k.f);
+  cse(k.f);
+  dce(k.f);
+  expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {
+  %0: i32 = constant -5
+  %1: i32 = constant 63
+  %2: i32 = constant 9
+  %3: i32 = constant 8
+  %4: i32 = constant -3
+  %5: i64 = constant -3
+  %6: i32 = constant 0
+  %7: i64 = param 0
+  %8: i32 = param 1
+  %9: i32 = max_s %8, %0
+  %10: i32 = band %9, %1
+  %11: i32 = add %9, %2
+  %12: i64 = zext %11
+  %13: i64 = shr_u %12, %3
+  %14: i32 = trunc %13
+  store_global [%7] <- %14
+  %15: i32 = add %9, %4
+  %16: i64 = zext %15
+  %17: i64 = shr_u %16, %3
+  %18: i32 = trunc %17
+  store_global [%7] <- %18
+  %19: i64 = sext %11
+  %20: i64 = shr_u %19, %3
+  %21: i32 = trunc %20
+  store_global [%7] <- %21
+  %22: i64 = sext %9
+  %23: i64 = add %22, %5
+  %24: i64 = shr_u %23, %3
+  %25: i32 = trunc %24
+  store_global [%7] <- %25
+  %26: i64 = zext %10
+  store_global [%7] <- %6
+  %27: i32 = add %10, %4
+  %28: i64 = zext %27
+  %29: i64 = shr_u %28, %3
+  %30: i32 = trunc %29
+  store_global [%7] <- %30
+  store_global [%7] <- %6
+  %31: i64 = add %26, %5
+  %32: i64 = shr_u %31, %3
+  %33: i32 = trunc %32
+  store_global [%7] <- %33
 }
 )");
 }
@@ -313,7 +380,8 @@ TEST_CASE("fold: predicates that are known") {
   Kernel k;
   Builder& b = k.b;
   const ValueId yes = b.constant(kBool, 1), no = b.constant(kBool, 0);
-  const ValueId x = b.emit(Op::load_global, {k.pointer, yes}, {.type = kI32}), y = b.emit(Op::load_global, {k.pointer, no}, {.type = kI32});
+  const ValueId x = b.emit(Op::load_global, {k.pointer, yes}, {.type = kI32}),
+                y = b.emit(Op::load_global, {k.pointer, no}, {.type = kI32});
   b.effect(Op::store_global, {k.pointer, x, yes}, {.imm = 4});
   b.effect(Op::store_global, {k.pointer, y, no}, {.imm = 8});
   k.store(b.emit(Op::add, {x, y}), 12);
@@ -333,13 +401,13 @@ TEST_CASE("fold: floats keep every bit") {
   Builder& b = k.b;
   const ValueId x = b.emit(Op::param, {}, {.type = kF32, .imm = 1});
   auto out = [&, at = 0](ValueId v) mutable { k.store(b.cvt(Op::bitcast, v, kI32), at += 4); };
-  out(b.emit(Op::add, {x, b.f32(0)}));                          // -0 + 0 is +0: it stays
+  out(b.emit(Op::add, {x, b.f32(0)}));  // -0 + 0 is +0: it stays
   out(b.emit(Op::add, {x, b.f32(-0.0F)}));
   out(b.emit(Op::sub, {x, b.f32(0)}));
   out(b.emit(Op::mul, {b.f32(1), x}));
-  out(b.emit(Op::mul, {x, b.f32(0)}));                          // NaN * 0: it stays
+  out(b.emit(Op::mul, {x, b.f32(0)}));  // NaN * 0: it stays
   out(b.emit(Op::neg, {b.emit(Op::neg, {x})}));
-  out(b.cvt(Op::fcvt, b.cvt(Op::fcvt, x, kF16), kF32));         // rounds: it stays
+  out(b.cvt(Op::fcvt, b.cvt(Op::fcvt, x, kF16), kF32));  // rounds: it stays
   out(b.emit(Op::mul, {b.f32(1.5F), b.f32(2)}));
   fold(k.f);
   dce(k.f);
@@ -418,7 +486,7 @@ TEST_CASE("cse: a branch sees what stands before it, and nobody sees into a bran
   b.yield({b.emit(Op::mul, {before, b.emit(Op::sub, {x, k.thread})})});
   k.store(b.end_cond(cond, k.f.body)[0]);
   k.store(b.emit(Op::sub, {x, k.thread}), 4);
-  const ValueId first = k.load(k.pointer), second = k.load(k.pointer);     // memory may have changed between them
+  const ValueId first = k.load(k.pointer), second = k.load(k.pointer);  // memory may have changed between them
   k.store(b.emit(Op::sub, {first, second}), 8);
   cse(k.f);
   expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {
@@ -457,7 +525,7 @@ TEST_CASE("hoist: out of both loops, one, or none") {
   const ValueId none = b.emit(Op::add, {inner.index, one}), read = k.load(k.pointer);
   const auto sum = b.end_loop(inner, {b.emit(Op::add, {b.emit(Op::add, {inner.carried[0], none}), read})}, outer.body);
   const auto cond = b.begin_cond(b.emit(Op::lt_s, {sum[0], n}));
-  b.yield({b.emit(Op::mul, {n, b.i32(7)})});                    // only the constant leaves a branch
+  b.yield({b.emit(Op::mul, {n, b.i32(7)})});  // only the constant leaves a branch
   b.block = cond.else_block;
   b.yield({n});
   k.store(b.end_loop(outer, b.end_cond(cond, outer.body), k.f.body)[0]);
@@ -532,7 +600,8 @@ TEST_CASE("hoist: fragments stay in their loop") {
   Builder& b = k.b;
   const Type frag{Scalar::f32, 4, Use::c, 16, 8};
   const auto l = k.loop(0, k.thread, 1, {b.f32(0)});
-  const ValueId c = b.emit(Op::frag_fill, {b.f32(1)}, {.type = frag}), e = b.emit(Op::frag_get, {c}, {.type = kF32, .imm = 1});
+  const ValueId c = b.emit(Op::frag_fill, {b.f32(1)}, {.type = frag}),
+                e = b.emit(Op::frag_get, {c}, {.type = kF32, .imm = 1});
   k.store(b.cvt(Op::bitcast, b.end_loop(l, {b.emit(Op::add, {l.carried[0], e})}, k.f.body)[0], kI32));
   hoist(k.f);
   expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {
@@ -569,6 +638,9 @@ TEST_CASE("dce: values that only feed themselves, and results that nobody takes"
   const auto empty = k.loop(0, k.thread, 1, {});
   b.emit(Op::add, {empty.index, empty.index});
   b.end_loop(empty, {}, k.f.body);
+  const auto meeting = k.loop(0, k.thread, 1, {});
+  b.effect(Op::barrier, {});
+  b.end_loop(meeting, {}, k.f.body);
   k.store(r[2]);
   dce(k.f);
   expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {
@@ -584,6 +656,12 @@ TEST_CASE("dce: values that only feed themselves, and results that nobody takes"
       yield %5
     }
     yield %8
+  }
+  %9: i32 = constant 0
+  %10: i32 = constant 1
+  loop %11 = %9 to %1 step %10 {
+    barrier
+    yield
   }
   store_global [%0] <- %4
 }
@@ -645,13 +723,15 @@ TEST_CASE("unroll: the inner loop of constant length, not the outer one") {
 TEST_CASE("vectorise: neighbours whose address is known to be aligned") {
   Kernel k;
   Builder& b = k.b;
-  const ValueId aligned = k.address(b.emit(Op::mul, {k.thread, b.i32(16)})), half = k.address(b.emit(Op::mul, {k.thread, b.i32(8)}));
+  const ValueId aligned = k.address(b.emit(Op::mul, {k.thread, b.i32(16)})),
+                half = k.address(b.emit(Op::mul, {k.thread, b.i32(8)}));
   const ValueId odd = k.address(b.emit(Op::mul, {k.thread, b.i32(4)}));
   std::vector<ValueId> loaded;
   for (const ValueId base : {aligned, half, odd})
     for (const int imm : {20, 16, 28, 24, 32}) loaded.push_back(k.load(base, imm));
   for (size_t i = 0; i < 5; i++)
-    b.effect(Op::store_global, {aligned, b.emit(Op::add, {loaded[i], b.emit(Op::add, {loaded[i + 5], loaded[i + 10]})})},
+    b.effect(Op::store_global,
+             {aligned, b.emit(Op::add, {loaded[i], b.emit(Op::add, {loaded[i + 5], loaded[i + 10]})})},
              {.imm = 4 * static_cast<int64_t>(i)});
   vectorise(k.f);
   dce(k.f);
@@ -705,6 +785,25 @@ TEST_CASE("vectorise: neighbours whose address is known to be aligned") {
 )");
 }
 
+TEST_CASE("vectorise: of two stores to one place the later one counts") {
+  Kernel k;
+  const ValueId x = k.size(1), y = k.size(2);
+  k.store(x, 4);
+  k.store(y, 4);
+  k.store(x, 0);
+  vectorise(k.f);
+  expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {
+  %0: i64 = param 0
+  %1: i32 = thread_id
+  %2: i32 = param 1
+  %3: i32 = param 2
+  store_global [%0 + 4] <- %2
+  %4: i32x2 = vec %2, %3
+  store_global [%0] <- %4
+}
+)");
+}
+
 TEST_CASE("vectorise: not across what may touch the same memory, another predicate, or another array") {
   Kernel k;
   Builder& b = k.b;
@@ -721,7 +820,7 @@ TEST_CASE("vectorise: not across what may touch the same memory, another predica
   loaded.push_back(load(small, 8, 1));
   for (size_t i = 0; i < loaded.size(); i++) {
     b.effect(Op::store_global, {k.pointer, loaded[i]}, {.imm = 4 * static_cast<int64_t>(i)});
-    if (i == 2) loaded[5] = b.emit(Op::add, {loaded[5], k.load(k.pointer)});       // reads what the stores before it wrote
+    if (i == 2) loaded[5] = b.emit(Op::add, {loaded[5], k.load(k.pointer)});  // reads what the stores before it wrote
   }
   vectorise(k.f);
   expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {

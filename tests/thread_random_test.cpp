@@ -49,7 +49,9 @@ class Maker {
   bool chance(int one_in) { return below(one_in) == 0; }
   ValueId pick(const Pool& pool) { return pool[static_cast<size_t>(below(static_cast<int>(pool.size())))]; }
   template <size_t N>
-  Op pick(const Op (&ops)[N]) { return ops[below(N)]; }
+  Op pick(const Op (&ops)[N]) {
+    return ops[below(N)];
+  }
   static void add(Pool& pool, ValueId v) { pool.push_back(v); }
   ValueId small(int n) { return b_.i32(below(n)); }
 
@@ -67,8 +69,10 @@ class Maker {
 
   void statements(int count, int depth) {
     for (int i = 0; i < count; i++) {
-      if (depth < 3 && chance(12)) chance(2) ? loop(depth) : branch(depth);
-      else simple();
+      if (depth < 3 && chance(12))
+        chance(2) ? loop(depth) : branch(depth);
+      else
+        simple();
     }
   }
 
@@ -76,18 +80,28 @@ class Maker {
     switch (below(14)) {
       case 0:
       case 1:
-      case 2: return grow_index();
+      case 2:
+        return grow_index();
       case 3:
-      case 4: return integer();
-      case 5: return wide_integer();
-      case 6: return floating();
-      case 7: return condition();
-      case 8: return conversion();
+      case 4:
+        return integer();
+      case 5:
+        return wide_integer();
+      case 6:
+        return floating();
+      case 7:
+        return condition();
+      case 8:
+        return conversion();
       case 9:
-      case 10: return load();
-      case 11: return neighbours();
-      case 12: return halves();
-      default: return chance(2) ? output(pick(i32_)) : exchange();
+      case 10:
+        return load();
+      case 11:
+        return neighbours();
+      case 12:
+        return halves();
+      default:
+        return chance(2) ? output(pick(i32_)) : exchange();
     }
   }
 
@@ -96,22 +110,41 @@ class Maker {
     const ValueId x = pick(index_), y = pick(index_);
     ValueId v = kNone;
     switch (below(9)) {
-      case 0: v = b_.emit(Op::add, {x, y}); break;
-      case 1: v = b_.emit(Op::add, {x, small(100)}); break;
-      case 2: v = b_.emit(Op::mul, {x, small(17)}); break;
-      case 3: v = b_.emit(Op::shl, {x, small(5)}); break;
-      case 4: v = b_.emit(chance(2) ? Op::div_u : Op::div_s, {x, b_.i32(1 << below(5))}); break;
-      case 5: v = b_.emit(chance(2) ? Op::rem_u : Op::rem_s, {x, b_.i32(1 + below(40))}); break;
-      case 6: v = b_.emit(chance(2) ? Op::min_s : Op::max_s, {x, y}); break;
-      case 7: v = b_.emit(Op::select, {pick(bool_), x, y}); break;
-      default: v = b_.cvt(Op::trunc, b_.emit(Op::mul, {b_.cvt(chance(2) ? Op::zext : Op::sext, x, kI64), b_.i64(below(9))}), kI32);
+      case 0:
+        v = b_.emit(Op::add, {x, y});
+        break;
+      case 1:
+        v = b_.emit(Op::add, {x, small(100)});
+        break;
+      case 2:
+        v = b_.emit(Op::mul, {x, small(17)});
+        break;
+      case 3:
+        v = b_.emit(Op::shl, {x, small(5)});
+        break;
+      case 4:
+        v = b_.emit(chance(2) ? Op::div_u : Op::div_s, {x, b_.i32(1 << below(5))});
+        break;
+      case 5:
+        v = b_.emit(chance(2) ? Op::rem_u : Op::rem_s, {x, b_.i32(1 + below(40))});
+        break;
+      case 6:
+        v = b_.emit(chance(2) ? Op::min_s : Op::max_s, {x, y});
+        break;
+      case 7:
+        v = b_.emit(Op::select, {pick(bool_), x, y});
+        break;
+      default:
+        v = b_.cvt(Op::trunc, b_.emit(Op::mul, {b_.cvt(chance(2) ? Op::zext : Op::sext, x, kI64), b_.i64(below(9))}),
+                   kI32);
     }
     add(i32_, v);
     add(index_, b_.emit(Op::band, {v, b_.i32(chance(2) ? 255 : 4095)}));
   }
 
   void integer() {
-    constexpr Op kOps[] = {Op::add, Op::sub, Op::mul, Op::band, Op::bor, Op::bxor, Op::min_s, Op::max_s, Op::min_u, Op::max_u};
+    constexpr Op kOps[] = {Op::add,  Op::sub,   Op::mul,   Op::band,  Op::bor,
+                           Op::bxor, Op::min_s, Op::max_s, Op::min_u, Op::max_u};
     constexpr Op kShifts[] = {Op::shl, Op::shr_u, Op::shr_s};
     constexpr Op kDivisions[] = {Op::div_s, Op::div_u, Op::rem_s, Op::rem_u};
     const int kind = below(8);
@@ -141,11 +174,16 @@ class Maker {
     constexpr Op kFloat[] = {Op::eq, Op::ne, Op::flt, Op::fle};
     constexpr Op kBits[] = {Op::band, Op::bor, Op::bxor, Op::eq, Op::ne};
     switch (below(5)) {
-      case 0: return add(bool_, b_.emit(pick(kFloat), {real(), real()}));
-      case 1: return add(bool_, b_.emit(pick(kBits), {pick(bool_), chance(2) ? b_.constant(kBool, below(2)) : pick(bool_)}));
-      case 2: return add(bool_, b_.emit(Op::bnot, {pick(bool_)}));
-      case 3: return add(bool_, b_.emit(pick(kOps), {pick(index_), chance(2) ? b_.i32(number()) : pick(index_)}));
-      default: return add(bool_, b_.emit(pick(kOps), {data(), data()}));
+      case 0:
+        return add(bool_, b_.emit(pick(kFloat), {real(), real()}));
+      case 1:
+        return add(bool_, b_.emit(pick(kBits), {pick(bool_), chance(2) ? b_.constant(kBool, below(2)) : pick(bool_)}));
+      case 2:
+        return add(bool_, b_.emit(Op::bnot, {pick(bool_)}));
+      case 3:
+        return add(bool_, b_.emit(pick(kOps), {pick(index_), chance(2) ? b_.i32(number()) : pick(index_)}));
+      default:
+        return add(bool_, b_.emit(pick(kOps), {data(), data()}));
     }
   }
 
@@ -153,28 +191,46 @@ class Maker {
     constexpr Type kNarrow[] = {kI8, kI16};
     const Type narrow = kNarrow[below(2)];
     switch (below(9)) {
-      case 0: return add(i32_, b_.cvt(chance(2) ? Op::zext : Op::sext, b_.cvt(Op::trunc, data(), narrow), kI32));
-      case 1: return add(i64_, b_.cvt(chance(2) ? Op::zext : Op::sext, data(), kI64));
-      case 2: return add(i32_, b_.cvt(Op::trunc, wide(), kI32));
-      case 3: return add(f32_, b_.cvt(chance(2) ? Op::s2f : Op::u2f, data(), kF32));
-      case 4: return add(i32_, b_.cvt(Op::f2s, real(), kI32));
-      case 5: return add(f32_, b_.cvt(Op::fcvt, b_.cvt(Op::fcvt, real(), chance(2) ? kF16 : kBF16), kF32));
-      case 6: return add(i32_, b_.cvt(Op::bitcast, real(), kI32));
-      case 7: return add(i32_, b_.cvt(chance(2) ? Op::zext : Op::sext, pick(bool_), kI32));
-      default: return add(i64_, b_.cvt(Op::zext, b_.emit(Op::add, {pick(index_), small(64)}), kI64));
+      case 0:
+        return add(i32_, b_.cvt(chance(2) ? Op::zext : Op::sext, b_.cvt(Op::trunc, data(), narrow), kI32));
+      case 1:
+        return add(i64_, b_.cvt(chance(2) ? Op::zext : Op::sext, data(), kI64));
+      case 2:
+        return add(i32_, b_.cvt(Op::trunc, wide(), kI32));
+      case 3:
+        return add(f32_, b_.cvt(chance(2) ? Op::s2f : Op::u2f, data(), kF32));
+      case 4:
+        return add(i32_, b_.cvt(Op::f2s, real(), kI32));
+      case 5:
+        return add(f32_, b_.cvt(Op::fcvt, b_.cvt(Op::fcvt, real(), chance(2) ? kF16 : kBF16), kF32));
+      case 6:
+        return add(i32_, b_.cvt(Op::bitcast, real(), kI32));
+      case 7:
+        return add(i32_, b_.cvt(chance(2) ? Op::zext : Op::sext, pick(bool_), kI32));
+      default:
+        return add(i64_, b_.cvt(Op::zext, b_.emit(Op::add, {pick(index_), small(64)}), kI64));
     }
   }
 
   void halves() {
     constexpr Op kOps[] = {Op::add, Op::sub, Op::mul};
     const auto half = [&] { return b_.cvt(Op::fcvt, real(), kF16); };
-    const auto pair = [&] { return f16x2_.empty() || chance(3) ? b_.emit(Op::vec, {half(), half()}, {.type = kF16x2}) : pick(f16x2_); };
+    const auto pair = [&] {
+      return f16x2_.empty() || chance(3) ? b_.emit(Op::vec, {half(), half()}, {.type = kF16x2}) : pick(f16x2_);
+    };
     const ValueId p = pair();
     switch (below(4)) {
-      case 0: return add(f16x2_, b_.emit(pick(kOps), {p, pair()}));
-      case 1: return add(f16x2_, b_.emit(Op::vec, {b_.emit(Op::get, {p}, {.type = kF16, .imm = 0}), b_.emit(Op::get, {p}, {.type = kF16, .imm = below(2)})}, {.type = kF16x2}));
-      case 2: return add(i32_, b_.cvt(Op::bitcast, p, kI32));
-      default: return add(f32_, b_.cvt(Op::fcvt, b_.emit(Op::get, {p}, {.type = kF16, .imm = below(2)}), kF32));
+      case 0:
+        return add(f16x2_, b_.emit(pick(kOps), {p, pair()}));
+      case 1:
+        return add(f16x2_, b_.emit(Op::vec,
+                                   {b_.emit(Op::get, {p}, {.type = kF16, .imm = 0}),
+                                    b_.emit(Op::get, {p}, {.type = kF16, .imm = below(2)})},
+                                   {.type = kF16x2}));
+      case 2:
+        return add(i32_, b_.cvt(Op::bitcast, p, kI32));
+      default:
+        return add(f32_, b_.cvt(Op::fcvt, b_.emit(Op::get, {p}, {.type = kF16, .imm = below(2)}), kF32));
     }
   }
 
@@ -214,7 +270,8 @@ class Maker {
   }
 
   void exchange() {
-    const ValueId at = b_.emit(Op::add, {b_.emit(Op::shl, {b_.emit(Op::band, {pick(index_), b_.i32(63)}), b_.i32(4)}), small(4)});
+    const ValueId at =
+        b_.emit(Op::add, {b_.emit(Op::shl, {b_.emit(Op::band, {pick(index_), b_.i32(63)}), b_.i32(4)}), small(4)});
     const ValueId aligned = b_.emit(Op::band, {at, b_.i32(-4)});
     const ValueId from = chance(4) ? b_.i32(16 * below(8)) : aligned;
     for (int i = 0; i < 4; i++) b_.effect(Op::store_shared, {from, pick(i32_)}, {.imm = 4 * i, .index = 0});
@@ -223,7 +280,7 @@ class Maker {
   }
 
   void output(ValueId v) {
-    const Type& t = b_.type(v);
+    const Type t = b_.type(v);
     if (t == kBool) v = b_.cvt(Op::zext, v, kI32);
     if (t == kF32 || t == kF16x2) v = b_.cvt(Op::bitcast, v, kI32);
     b_.effect(Op::store_global, {address(out_, 8), v}, {.imm = 8 * below(16)});
@@ -232,7 +289,8 @@ class Maker {
   void loop(int depth) {
     const BlockId outer = b_.block;
     const Pools saved = pools();
-    const ValueId lo = small(3), hi = chance(3) ? b_.emit(Op::band, {pick(index_), b_.i32(3)}) : small(6), step = b_.i32(1 + below(2));
+    const ValueId lo = small(3), hi = chance(3) ? b_.emit(Op::band, {pick(index_), b_.i32(3)}) : small(6),
+                  step = b_.i32(1 + below(2));
     const Builder::Loop l = b_.begin_loop(lo, hi, step, {pick(i32_), pick(f32_), pick(i32_), pick(i64_)});
     add(index_, l.index);
     add(i32_, l.carried[0]);
@@ -279,7 +337,8 @@ class Maker {
 World world(uint32_t seed, int64_t thread) {
   std::mt19937 random(seed);
   World w;
-  for (int64_t i = 0; i < kInputBytes + kOutputBytes; i++) w.global.push_back(static_cast<uint8_t>(random() % 3 ? random() : 0));
+  for (int64_t i = 0; i < kInputBytes + kOutputBytes; i++)
+    w.global.push_back(static_cast<uint8_t>(random() % 3 ? random() : 0));
   w.params = {World::kBase, World::kBase + kInputBytes, random(), 0x40490fdb};
   w.thread = thread;
   w.group = static_cast<int64_t>(random() % 100);
@@ -291,10 +350,23 @@ struct Pass {
   void (*run)(Func&);
 };
 constexpr Pass kPasses[] = {
-    {"fold", fold}, {"cse", cse}, {"hoist", hoist}, {"dce", dce}, {"vectorise", vectorise}, {"optimise", optimise},
+    {"fold", fold},
+    {"cse", cse},
+    {"hoist", hoist},
+    {"dce", dce},
+    {"vectorise", vectorise},
+    {"optimise", optimise},
     {"unroll", [](Func& f) { unroll(f, 4); }},
-    {"unroll and optimise", [](Func& f) { unroll(f, 8); optimise(f); }},
-    {"optimise twice", [](Func& f) { optimise(f); optimise(f); }},
+    {"unroll and optimise",
+     [](Func& f) {
+       unroll(f, 8);
+       optimise(f);
+     }},
+    {"optimise twice",
+     [](Func& f) {
+       optimise(f);
+       optimise(f);
+     }},
 };
 
 void check_valid(const Func& f, const char* when) {
@@ -316,7 +388,8 @@ TEST_CASE("no pass changes what a function does") {
         Run(before, expected);
         Run(after, got);
         if (expected.global != got.global || expected.shared != got.shared)
-          FAIL(fmt::format("{} changes seed {}, thread {}\n{}\n{}", pass.name, seed, thread, print(before), print(after)));
+          FAIL(fmt::format("{} changes seed {}, thread {}\n{}\n{}", pass.name, seed, thread, print(before),
+                           print(after)));
       }
       loads_merged += print(after).find("i32x4 = load") != std::string::npos;
     }

@@ -1,6 +1,6 @@
 #pragma once
-// Runs a thread function for one thread, for tests of passes: `evaluate` gives the meaning of pure operations, memory is
-// a byte array that refuses misaligned and foreign accesses.
+// Runs a thread function for one thread, for tests of passes: `evaluate` gives the meaning of pure operations, memory
+// is a byte array that refuses misaligned and foreign accesses.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -12,7 +12,7 @@
 namespace lathe::thread {
 
 struct World {
-  static constexpr int64_t kBase = 1 << 16;      ///< address of global[0]
+  static constexpr int64_t kBase = 1 << 16;  ///< address of global[0]
   std::vector<uint8_t> global;
   std::vector<std::vector<uint8_t>> shared;
   std::vector<uint64_t> params;
@@ -48,23 +48,32 @@ class Run {
 
   void inst(const Inst& i) {
     switch (i.op) {
-      case Op::param: return set(i, {w_.params[static_cast<size_t>(i.attr.imm)]});
-      case Op::thread_id: return set(i, {static_cast<uint64_t>(w_.thread)});
-      case Op::lane_id: return set(i, {static_cast<uint64_t>(w_.thread % f_.subgroup_size)});
-      case Op::subgroup_id: return set(i, {static_cast<uint64_t>(w_.thread / f_.subgroup_size)});
-      case Op::group_id: return set(i, {static_cast<uint64_t>(w_.group)});
+      case Op::param:
+        return set(i, {w_.params[static_cast<size_t>(i.attr.imm)]});
+      case Op::thread_id:
+        return set(i, {static_cast<uint64_t>(w_.thread)});
+      case Op::lane_id:
+        return set(i, {static_cast<uint64_t>(w_.thread % f_.subgroup_size)});
+      case Op::subgroup_id:
+        return set(i, {static_cast<uint64_t>(w_.thread / f_.subgroup_size)});
+      case Op::group_id:
+        return set(i, {static_cast<uint64_t>(w_.group)});
       case Op::load_global:
       case Op::load_shared:
       case Op::store_global:
-      case Op::store_shared: return memory(i);
-      case Op::loop: return loop(i);
+      case Op::store_shared:
+        return memory(i);
+      case Op::loop:
+        return loop(i);
       case Op::cond: {
         const auto values = block(i.blocks[values_[i.args[0]][0] & 1 ? 0 : 1]);
         for (size_t r = 0; r < values.size(); r++) values_[i.results[r]] = values[r];
         return;
       }
-      case Op::barrier: return;
-      default: break;
+      case Op::barrier:
+        return;
+      default:
+        break;
     }
     std::vector<Type> types;
     for (const ValueId a : i.args) types.push_back(f_.type(a));
@@ -106,7 +115,8 @@ class Run {
     std::vector<uint8_t>& bytes = shared ? w_.shared[i.attr.index] : w_.global;
     const int64_t base = shared ? i32(i.args[0]) : static_cast<int64_t>(values_[i.args[0]][0]) - World::kBase;
     const int64_t at = base + i.attr.imm, size = total_bits(t) / 8, lane = size / t.lanes;
-    REQUIRE_MESSAGE((at >= 0 && at + size <= static_cast<int64_t>(bytes.size()) && at % size == 0), print_instruction(f_, at_));
+    REQUIRE_MESSAGE((at >= 0 && at + size <= static_cast<int64_t>(bytes.size()) && at % size == 0),
+                    print_instruction(f_, at_));
     Lanes lanes(t.lanes, 0);
     for (size_t l = 0; l < lanes.size(); l++) {
       uint8_t* place = bytes.data() + at + static_cast<int64_t>(l) * lane;

@@ -41,9 +41,8 @@ Agreement compare(const tile::HostTensor& got, const tile::HostTensor& oracle, b
 }
 
 bool has_mma(const tile::Func& f) {
-  return std::any_of(f.insts.begin(), f.insts.end(), [](const tile::Func::Inst& i) {
-    return i.op == tile::Op::mma || i.op == tile::Op::mma_scaled;
-  });
+  return std::any_of(f.insts.begin(), f.insts.end(),
+                     [](const tile::Func::Inst& i) { return i.op == tile::Op::mma || i.op == tile::Op::mma_scaled; });
 }
 
 }  // namespace lathe::tools

@@ -10,7 +10,7 @@ struct Agreement {
   double max_abs_err = 0, max_rel_err = 0;  ///< largest difference; the same over the oracle's largest value
   double allowed = 0;                       ///< largest difference allowed
   bool holds = true;
-  std::string worst;                        ///< the element that is worst off, when it does not hold
+  std::string worst;  ///< the element that is worst off, when it does not hold
 };
 
 /// Equal bits for integers and bool. Floats may differ by this part of the oracle's largest finite value: f32 1e-5, f16

@@ -34,7 +34,8 @@ Result<int64_t> value_of(const tile::Func& f, const std::map<std::string, int64_
   return bad_input(fmt::format("'{0}' is not known: --set {0}=NUMBER", name));
 }
 
-Result<Coord> values_of(const tile::Func& f, const std::map<std::string, int64_t>& sizes, const std::vector<ValueId>& values) {
+Result<Coord> values_of(const tile::Func& f, const std::map<std::string, int64_t>& sizes,
+                        const std::vector<ValueId>& values) {
   Coord out;
   for (const ValueId v : values) {
     TRY_ASSIGN(const int64_t value, value_of(f, sizes, v));
@@ -68,8 +69,9 @@ class Binder {
   Result<Unit> check_names(const Pairs& in, const Pairs& out) const {
     for (const auto* pairs : {&in, &out})
       for (const auto& [name, file] : *pairs)
-        if (!is_view(name)) return bad_input(fmt::format("--{} {}: no tensor of that name; {} has {}", pairs == &in ? "in" : "out",
-                                                         model::in_quotes(name), f_.name, fmt::join(names(true), ", ")));
+        if (!is_view(name))
+          return bad_input(fmt::format("--{} {}: no tensor of that name; {} has {}", pairs == &in ? "in" : "out",
+                                       model::in_quotes(name), f_.name, fmt::join(names(true), ", ")));
     return Unit{};
   }
 
@@ -149,7 +151,8 @@ class Binder {
     for (const ValueId s : f_.symbols) {
       if (name_of(s) != name) continue;
       const auto value = number<int64_t>(text);
-      if (!value || *value < 0) return bad_input(fmt::format("--set {}={}: a size is a whole number", name, model::in_quotes(text)));
+      if (!value || *value < 0)
+        return bad_input(fmt::format("--set {}={}: a size is a whole number", name, model::in_quotes(text)));
       b_.sizes[name] = *value;
       return Unit{};
     }
@@ -158,7 +161,8 @@ class Binder {
       TRY_ASSIGN(b_.scalars[name], scalar_bits(f_.type(p.value).elem, name, text));
       return Unit{};
     }
-    return bad_input(fmt::format("--set {}: {} has no scalar and no size of that name", model::in_quotes(name), f_.name));
+    return bad_input(
+        fmt::format("--set {}: {} has no scalar and no size of that name", model::in_quotes(name), f_.name));
   }
 
   static Result<uint64_t> scalar_bits(Type elem, const std::string& name, const std::string& text) {
@@ -211,7 +215,8 @@ Result<Binding> bind(const tile::Func& f, const Pairs& in, const Pairs& out, con
   for (const tile::Param& p : f.params) {
     const std::string& name = f.values[p.value].name;
     if (f.type(p.value).is_scalar() || in.count(name)) continue;
-    if (!out.count(name)) return bad_input(fmt::format("'{0}' is missing: --in {0}=FILE.npy, or --out {0}=FILE.npy", name));
+    if (!out.count(name))
+      return bad_input(fmt::format("'{0}' is missing: --in {0}=FILE.npy, or --out {0}=FILE.npy", name));
     TRY(binder.make(p));
   }
   TRY(binder.collect_sizes());

@@ -18,8 +18,8 @@ struct Binding {
   std::map<std::string, int64_t> sizes;             ///< every symbol
 };
 
-/// in: files by parameter; out: names of parameters to be written (zeros at the start, unless also in `in`); set: scalar
-/// parameters and sizes. bad_input says which argument is missing, unknown or of the wrong shape.
+/// in: files by parameter; out: names of parameters to be written (zeros at the start, unless also in `in`); set:
+/// scalar parameters and sizes. bad_input says which argument is missing, unknown or of the wrong shape.
 Result<Binding> bind(const tile::Func& f, const std::map<std::string, std::string>& in,
                      const std::map<std::string, std::string>& out, const std::map<std::string, std::string>& set);
 

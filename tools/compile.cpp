@@ -70,7 +70,8 @@ Result<std::string> spirv_text(Stage s, const std::string& after) {
   std::string text;
   const spvtools::SpirvTools tools(SPV_ENV_UNIVERSAL_1_6);
   const auto options = SPV_BINARY_TO_TEXT_OPTION_INDENT | SPV_BINARY_TO_TEXT_OPTION_FRIENDLY_NAMES;
-  if (!tools.Disassemble(reinterpret_cast<const uint32_t*>(binary.data()), binary.size() / sizeof(uint32_t), &text, options))
+  if (!tools.Disassemble(reinterpret_cast<const uint32_t*>(binary.data()), binary.size() / sizeof(uint32_t), &text,
+                         options))
     return internal_error("SPIRV-Tools cannot disassemble the module");
   return text;
 }
@@ -132,15 +133,18 @@ Result<int> run(const Options& o) {
 Command compile_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("compile", "a tile program, or one of our kernels, as text of any level");
   auto o = std::make_shared<Options>();
-  app->add_option("source", o->source, fmt::format("a file, or one of {}", fmt::join(kernel_names(), ", ")))->required();
+  app->add_option("source", o->source, fmt::format("a file, or one of {}", fmt::join(kernel_names(), ", ")))
+      ->required();
   app->add_option("--target", o->target, kTargetHelp)->required();
   app->add_option("--emit", o->emit, "tile, thread, ptx, spirv (binary) or spvasm")->capture_default_str();
-  app->add_option("--after", o->after,
-                  "the pass to stop after. tile: parse, linearity, prefetch (default), layouts; thread: lower, optimise "
-                  "(default)");
-  app->add_option("--set", o->settings,
-                  "NAME=NUMBER: a setting of the kernel (a wrong name lists them), aligned=0 for rows that do not begin on "
-                  "16 bytes, acc=1 for scales on the accumulator");
+  app->add_option(
+      "--after", o->after,
+      "the pass to stop after. tile: parse, linearity, prefetch (default), layouts; thread: lower, optimise "
+      "(default)");
+  app->add_option(
+      "--set", o->settings,
+      "NAME=NUMBER: a setting of the kernel (a wrong name lists them), aligned=0 for rows that do not begin on "
+      "16 bytes, acc=1 for scales on the accumulator");
   app->add_option("-o", o->output, "file to write instead of stdout");
   return {app, [o] { return run(*o); }};
 }

@@ -75,8 +75,8 @@ Result<bool> show(const Place& place, const LowBit& p, std::span<const float> or
 
 Result<int> run(const std::string& device) {
   TRY_ASSIGN(const LowBit p, read_layer());
-  fmt::print("{}: {} x {} weights as i4 in groups of {}, f16 scales; the inputs of {} tokens.\n\n", kTensor, p.weights.n,
-             p.weights.k, kGroup, p.m);
+  fmt::print("{}: {} x {} weights as i4 in groups of {}, f16 scales; the inputs of {} tokens.\n\n", kTensor,
+             p.weights.n, p.weights.k, kGroup, p.m);
   TRY_ASSIGN(const std::vector<float> oracle, interpret(p, Schedule{}));
   std::vector<std::string> ids{device};
   if (device == "all") {
@@ -100,8 +100,9 @@ Result<int> run(const std::string& device) {
     }
   }
   if (shown == 0) return bad_input("no device could be used");
-  fmt::print("\nerror: the largest difference from the tile interpreter. of bound: the largest share that any error\n"
-             "takes of what rounding allows, (2 * 2^-11 + K * 2^-24) sum |x||w|, against f64; above 1 is wrong.\n");
+  fmt::print(
+      "\nerror: the largest difference from the tile interpreter. of bound: the largest share that any error\n"
+      "takes of what rounding allows, (2 * 2^-11 + K * 2^-24) sum |x||w|, against f64; above 1 is wrong.\n");
   return all_hold ? 0 : kCheckFailed;
 }
 

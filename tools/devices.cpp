@@ -22,35 +22,39 @@ struct Found {
 Found inspect(const runtime::DeviceInfo& info) {
   Found found{info, Target{}, {}};
   auto device = lift(runtime::open_device(info.id));
-  if (device) found.target = target_of(**device, &found.probe);
-  else found.target = tl::unexpected(device.error());
+  if (device)
+    found.target = target_of(**device, &found.probe);
+  else
+    found.target = tl::unexpected(device.error());
   return found;
 }
 
 Json to_json(const Found& f) {
-  Json j{{"id", f.info.id},
-         {"name", f.info.name},
-         {"driver", f.info.driver},
-         {"api", f.info.api},
-         {"software", f.info.software},
-         {"memory_bytes", f.info.memory_bytes},
+  Json j{{"id", f.info.id},     {"name", f.info.name},         {"driver", f.info.driver},
+         {"api", f.info.api},   {"software", f.info.software}, {"memory_bytes", f.info.memory_bytes},
          {"maps", f.probe.maps}};
-  if (f.target) j["target"] = Json::parse(lathe::to_json(*f.target));
-  else j["error"] = f.target.error().text;
+  if (f.target)
+    j["target"] = Json::parse(lathe::to_json(*f.target));
+  else
+    j["error"] = f.target.error().text;
   return j;
 }
 
 std::string describe(const Found& f) {
-  std::string out = fmt::format("{:<10} {}\n{:<10} {}; {:.1f} GiB{}\n", f.info.id, f.info.name, "", f.info.driver,
-                                static_cast<double>(f.info.memory_bytes) / (1 << 30), f.info.software ? "; software" : "");
+  std::string out =
+      fmt::format("{:<10} {}\n{:<10} {}; {:.1f} GiB{}\n", f.info.id, f.info.name, "", f.info.driver,
+                  static_cast<double>(f.info.memory_bytes) / (1 << 30), f.info.software ? "; software" : "");
   if (!f.target) return out + fmt::format("{:<10} cannot be used: {}\n", "", f.target.error().text);
   const Target& t = *f.target;
   const char* fixed = t.fixed_subgroup_size ? "" : " (not fixed)";
-  out += fmt::format("{:<10} subgroup {}{}, {} threads and {} KiB shared memory a workgroup\n", "", t.subgroup_size, fixed,
-                     t.max_threads, t.shared_bytes / 1024);
-  out += fmt::format("{:<10} f16 arithmetic {}, 16-bit storage {}, 8-bit storage {}, f16 subnormals in the matrix unit {}\n",
-                     "", t.f16_arithmetic, t.f16_storage, t.byte_storage, t.mma_f16_subnormals);
-  for (const Atom& a : t.atoms) out += fmt::format("{:<10} atom {} ({})\n", "", a.name, to_string(a.source));
+  out += fmt::format("{:<10} subgroup {}{}, {} threads and {} KiB shared memory a workgroup\n", "", t.subgroup_size,
+                     fixed, t.max_threads, t.shared_bytes / 1024);
+  out += fmt::format(
+      "{:<10} f16 arithmetic {}, 16-bit storage {}, 8-bit storage {}, f16 subnormals in the matrix unit {}\n", "",
+      t.f16_arithmetic, t.f16_storage, t.byte_storage, t.mma_f16_subnormals);
+  for (const Atom& a : t.atoms)
+    out += fmt::format("{:<10} {} x {} x {} {} into {}: {}{}\n", "", a.m, a.n, a.k, to_string(a.a), to_string(a.c),
+                       to_string(a.source), a.source == MapSource::fma ? "" : ", " + a.name);
   for (const std::string& line : f.probe.maps) out += fmt::format("{:<10} {}\n", "", line);
   return out;
 }

@@ -81,8 +81,10 @@ class DeviceRun {
       const uint64_t room = packed ? static_cast<uint64_t>(packed->bytes(t.shape[0], t.shape[1])) : bytes.size();
       TRY_ASSIGN(buffer, lift(device_.alloc(room)));
       args_.values[name_of(p)] = buffer->address();
-      if (packed) TRY(packer_.pack(*packed, t.shape[0], t.shape[1], bytes, *buffer));
-      else TRY(lift(device_.upload(*buffer, 0, bytes)));
+      if (packed)
+        TRY(packer_.pack(*packed, t.shape[0], t.shape[1], bytes, *buffer));
+      else
+        TRY(lift(device_.upload(*buffer, 0, bytes)));
     }
     return Unit{};
   }

@@ -9,11 +9,11 @@
 namespace lathe::tools {
 
 struct Execution {
-  std::string path, atoms;       ///< "interp", or "explicit", "probed", "assumed", "fma" and the matrix instructions
-  double us = 0;                 ///< one launch on the device; 0 unless asked for
-  double compile_ms = 0;         ///< ours; 0 when found in the cache
-  double driver_ms = 0;          ///< the driver's part of loading
-  double ready_ms = 0;           ///< from the program's text to a launch that is ready, all together
+  std::string path, atoms;  ///< "interp", or "explicit", "probed", "assumed", "fma" and the matrix instructions
+  double us = 0;            ///< one launch on the device; 0 unless asked for
+  double compile_ms = 0;    ///< ours; 0 when found in the cache
+  double driver_ms = 0;     ///< the driver's part of loading
+  double ready_ms = 0;      ///< from the program's text to a launch that is ready, all together
   bool from_cache = false;
 };
 

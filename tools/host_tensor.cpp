@@ -94,8 +94,10 @@ std::vector<std::byte> to_bytes(const tile::HostTensor& t) {
   const size_t width = t.elem.bits / 8u;
   each_element(t.elem, t.shape, [&](size_t i, int64_t bit) {
     std::byte* const at = out.data() + bit / 8;
-    if (width > 0) std::memcpy(at, &t.raw[i], width);
-    else *at |= static_cast<std::byte>(t.raw[i] << bit % 8);
+    if (width > 0)
+      std::memcpy(at, &t.raw[i], width);
+    else
+      *at |= static_cast<std::byte>(t.raw[i] << bit % 8);
   });
   return out;
 }

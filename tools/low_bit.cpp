@@ -128,8 +128,14 @@ void note(Deviation& d, double& largest, double y, double exact, double bound, i
 HostWeights weights_of(const kernels::WeightFormat& format, int64_t n, int64_t k, std::vector<std::byte> codes,
                        std::vector<uint16_t> scales, std::vector<uint16_t> zeros) {
   const int64_t group = format.group == 0 ? std::max<int64_t>(k, 1) : format.group;
-  HostWeights w{format, n, k, format.scaled() ? (k + group - 1) / group : 0, std::move(codes), std::move(scales),
-                std::move(zeros), std::vector<float>(static_cast<size_t>(n * k))};
+  HostWeights w{format,
+                n,
+                k,
+                format.scaled() ? (k + group - 1) / group : 0,
+                std::move(codes),
+                std::move(scales),
+                std::move(zeros),
+                std::vector<float>(static_cast<size_t>(n * k))};
   for (int64_t i = 0; i < n * k; i++) {
     const auto at = static_cast<size_t>(i);
     if (format.scaled()) {

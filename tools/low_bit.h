@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "model/matmul.h"
 #include "model/quantise.h"
 #include "shaders/kernels.h"
-#include "model/matmul.h"
 #include "tools/place.h"
 
 namespace lathe::tools {
@@ -16,9 +16,9 @@ namespace lathe::tools {
 struct HostWeights {
   kernels::WeightFormat format;
   int64_t n = 0, k = 0, groups = 0;
-  std::vector<std::byte> codes;          ///< a byte a code, or f16 elements
-  std::vector<uint16_t> scales, zeros;   ///< f16, n x groups
-  std::vector<float> values;             ///< n x k: (code - zero) * scale, exact
+  std::vector<std::byte> codes;         ///< a byte a code, or f16 elements
+  std::vector<uint16_t> scales, zeros;  ///< f16, n x groups
+  std::vector<float> values;            ///< n x k: (code - zero) * scale, exact
   PlainWeights plain() const { return {n, k, groups, codes, scales, zeros}; }
 };
 
@@ -32,14 +32,14 @@ HostWeights weights_of(const kernels::WeightFormat& format, int64_t n, int64_t k
 struct LowBit {
   HostWeights weights;
   int64_t m = 0;
-  std::vector<uint16_t> x;     ///< f16, m x k
-  std::vector<float> bias;     ///< n, or empty
+  std::vector<uint16_t> x;  ///< f16, m x k
+  std::vector<float> bias;  ///< n, or empty
 };
 
 struct Product {
-  std::vector<float> y;        ///< m x n
+  std::vector<float> y;  ///< m x n
   std::string path, atoms, schedule, pack_id;
-  uint64_t weight_bytes = 0;   ///< held where it ran
+  uint64_t weight_bytes = 0;  ///< held where it ran
   double us = 0, compile_ms = 0, driver_ms = 0;
 };
 /// `timed`: us is the median of several launches (one run of the interpreter), else 0.
@@ -47,12 +47,13 @@ Result<Product> multiply(const Place& place, const LowBit& p, bool timed);
 /// By the interpreter; `schedule` changes the order of sums only.
 Result<std::vector<float>> interpret(const LowBit& p, const Schedule& schedule);
 
-/// y against y64 = x . w^T + bias in f64:  |y - y64| <= (2 u16 + k u32) sum_k |x||w| + u32 |y|,  u16 = 2^-11, u32 = 2^-24.
+/// y against y64 = x . w^T + bias in f64:  |y - y64| <= (2 u16 + k u32) sum_k |x||w| + u32 |y|,  u16 = 2^-11, u32 =
+/// 2^-24.
 struct Deviation {
   double max_abs_err = 0;
-  double max_rel_err = 0;      ///< over the largest |y64|
-  double of_bound = 0;         ///< the largest share of its bound that an error takes; above 1 it fails
-  std::string worst;           ///< that element
+  double max_rel_err = 0;  ///< over the largest |y64|
+  double of_bound = 0;     ///< the largest share of its bound that an error takes; above 1 it fails
+  std::string worst;       ///< that element
   bool holds() const { return of_bound <= 1; }
 };
 Deviation deviation(const LowBit& p, std::span<const float> y);

@@ -36,7 +36,8 @@ Result<model::Tensor> read_tensor(const std::string& what) {
 /// A tensor of floats with `rank` dimensions, none of them 0.
 Result<model::Tensor> read_floats(const std::string& what, size_t rank) {
   TRY_ASSIGN(model::Tensor t, read_tensor(what));
-  if (!t.type.is_float()) return bad_input(fmt::format("{}: holds {}; f16 or f32 is needed", what, model::type_name(t.type)));
+  if (!t.type.is_float())
+    return bad_input(fmt::format("{}: holds {}; f16 or f32 is needed", what, model::type_name(t.type)));
   if (t.shape.size() != rank)
     return bad_input(fmt::format("{}: shape {}; {} dimensions are needed", what, model::to_string(t.shape), rank));
   for (const int64_t extent : t.shape)
@@ -66,9 +67,11 @@ Result<HostWeights> make_weights(const Options& o, std::span<const float> w, int
     if (o.zero == "int") return bad_input("--zero int: f16 weights have no zero points");
     return f16_weights(w, n, k);
   }
-  if (o.type != "i4" && o.type != "u4") return bad_input(fmt::format("--type {}: one of i4, u4, f16", model::in_quotes(o.type)));
+  if (o.type != "i4" && o.type != "u4")
+    return bad_input(fmt::format("--type {}: one of i4, u4, f16", model::in_quotes(o.type)));
   const bool is_unsigned = o.type == "u4";
-  const model::Scheme scheme{is_unsigned ? types::u4 : types::i4, group, is_unsigned ? o.zero != "none" : o.zero == "int"};
+  const model::Scheme scheme{is_unsigned ? types::u4 : types::i4, group,
+                             is_unsigned ? o.zero != "none" : o.zero == "int"};
   TRY_ASSIGN(const model::Quantised q, model::quantise(w.data(), n, k, scheme));
   return weights_of(q);
 }
@@ -85,7 +88,8 @@ Result<LowBit> read_problem(const Options& o) {
   if (!o.bias.empty()) {
     TRY_ASSIGN(const model::Tensor bias, read_floats(o.bias, 1));
     if (bias.shape[0] != n)
-      return bad_input(fmt::format("bias {} and W {} do not match", model::to_string(bias.shape), model::to_string(w.shape)));
+      return bad_input(
+          fmt::format("bias {} and W {} do not match", model::to_string(bias.shape), model::to_string(w.shape)));
     TRY_ASSIGN(p.bias, as_f32(bias));
   }
   TRY_ASSIGN(const std::vector<float> plain, as_f32(w));
@@ -104,10 +108,21 @@ model::Tensor f32_tensor(std::vector<int64_t> shape, std::span<const float> valu
 std::string report(const Options& o, const Place& place, const LowBit& p, const Product& y, const Deviation& d) {
   const auto if_checked = [&](double v) { return o.check && std::isfinite(v) ? Json(v) : Json(); };
   if (o.json) {
-    return Json{{"device", place.id}, {"path", y.path}, {"atoms", y.atoms}, {"schedule", y.schedule}, {"pack_id", y.pack_id},
-                {"weight_bytes", y.weight_bytes}, {"m", p.m}, {"n", p.weights.n}, {"k", p.weights.k},
-                {"max_abs_err", if_checked(d.max_abs_err)}, {"max_rel_err", if_checked(d.max_rel_err)},
-                {"of_bound", if_checked(d.of_bound)}, {"us", y.us}, {"compile_ms", y.compile_ms}, {"driver_ms", y.driver_ms}}
+    return Json{{"device", place.id},
+                {"path", y.path},
+                {"atoms", y.atoms},
+                {"schedule", y.schedule},
+                {"pack_id", y.pack_id},
+                {"weight_bytes", y.weight_bytes},
+                {"m", p.m},
+                {"n", p.weights.n},
+                {"k", p.weights.k},
+                {"max_abs_err", if_checked(d.max_abs_err)},
+                {"max_rel_err", if_checked(d.max_rel_err)},
+                {"of_bound", if_checked(d.of_bound)},
+                {"us", y.us},
+                {"compile_ms", y.compile_ms},
+                {"driver_ms", y.driver_ms}}
                .dump(2, ' ', false, Json::error_handler_t::replace) +
            "\n";
   }
@@ -141,7 +156,8 @@ Command matmul_command(CLI::App& program) {
   app->add_option("--x", o->x, "X.npy: [M, K], f16 or f32 (rounded to f16)")->required();
   app->add_option("--w", o->w, "W.npy or FILE.safetensors:TENSOR: [N, K], f16 or f32")->required();
   app->add_option("--type", o->type, "i4 (symmetric), u4 or f16")->required();
-  app->add_option("--group", o->group, "weights along K that share a scale, or none: the whole row")->capture_default_str();
+  app->add_option("--group", o->group, "weights along K that share a scale, or none: the whole row")
+      ->capture_default_str();
   app->add_option("--zero", o->zero, "int: a zero point a group (u4, its default), or none");
   app->add_option("--bias", o->bias, "B.npy: [N]");
   app->add_option("--device", o->device, "interp, or an id of `lathe devices`; default: the best one found");

@@ -141,7 +141,8 @@ std::vector<std::string> kernel_names() {
   return names;
 }
 
-Result<tile::Func> named_kernel(const std::string& name, const Target& target, Settings& settings, tile::Factor& factor) {
+Result<tile::Func> named_kernel(const std::string& name, const Target& target, Settings& settings,
+                                tile::Factor& factor) {
   const Row* row = find(name);
   if (row == nullptr) return internal_error(fmt::format("no kernel {}", name));
   return row->build(target, settings, factor);

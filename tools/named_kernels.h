@@ -28,6 +28,7 @@ bool is_named_kernel(const std::string& name);
 std::vector<std::string> kernel_names();
 /// The kernel with its settings (defaults: the schedule that the target has for `tokens` rows), and `factor` as the
 /// schedule says.
-Result<tile::Func> named_kernel(const std::string& name, const Target& target, Settings& settings, tile::Factor& factor);
+Result<tile::Func> named_kernel(const std::string& name, const Target& target, Settings& settings,
+                                tile::Factor& factor);
 
 }  // namespace lathe::tools

@@ -1,5 +1,7 @@
 #include "tools/place.h"
 
+#include <fmt/format.h>
+
 #include "engine/result.h"
 #include "engine/target_of.h"
 
@@ -18,7 +20,9 @@ std::string best_device() {
 Result<Place> open_place(const std::string& id) {
   Place place{id.empty() ? best_device() : id, nullptr, {}};
   if (place.id == kInterpreter) return place;
-  TRY_ASSIGN(place.device, lift(runtime::open_device(place.id)));
+  auto device = lift(runtime::open_device(place.id));
+  if (!device) return tl::unexpected(Error{device.error().code, fmt::format("{}: {}", place.id, device.error().text)});
+  place.device = std::move(*device);
   TRY_ASSIGN(place.target, target_of(*place.device));
   return place;
 }

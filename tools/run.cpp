@@ -32,26 +32,34 @@ std::string report(const Options& o, const Place& place, const Execution& e, con
   if (o.json) {
     Json j{{"device", place.id}, {"path", e.path}, {"atoms", e.atoms}, {"outputs", Json::array()}};
     if (o.time)
-      j.update({{"us", e.us}, {"compile_ms", e.compile_ms}, {"driver_ms", e.driver_ms}, {"ready_ms", e.ready_ms},
+      j.update({{"us", e.us},
+                {"compile_ms", e.compile_ms},
+                {"driver_ms", e.driver_ms},
+                {"ready_ms", e.ready_ms},
                 {"from_cache", e.from_cache}});
     for (const Output& out : outputs) {
-      Json one{{"name", out.name}, {"file", out.file}, {"type", to_string(out.tensor.elem)}, {"shape", out.tensor.shape}};
+      Json one{
+          {"name", out.name}, {"file", out.file}, {"type", to_string(out.tensor.elem)}, {"shape", out.tensor.shape}};
       if (o.check)
-        one.update({{"max_abs_err", out.agreement.max_abs_err}, {"max_rel_err", out.agreement.max_rel_err},
-                    {"allowed", out.agreement.allowed}, {"agrees", out.agreement.holds}});
+        one.update({{"max_abs_err", out.agreement.max_abs_err},
+                    {"max_rel_err", out.agreement.max_rel_err},
+                    {"allowed", out.agreement.allowed},
+                    {"agrees", out.agreement.holds}});
       j["outputs"].push_back(one);
     }
     return j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   }
   std::string text = fmt::format("{}: {} ({})\n", place.id, e.path, e.atoms);
   for (const Output& out : outputs) {
-    text += fmt::format("{}: {}{} to {}", out.name, to_string(out.tensor.elem), model::to_string(out.tensor.shape), out.file);
-    if (o.check) text += fmt::format("; largest error {:.3g} of {:.3g} allowed", out.agreement.max_abs_err, out.agreement.allowed);
+    text += fmt::format("{}: {}{} to {}", out.name, to_string(out.tensor.elem), model::to_string(out.tensor.shape),
+                        out.file);
+    if (o.check)
+      text += fmt::format("; largest error {:.3g} of {:.3g} allowed", out.agreement.max_abs_err, out.agreement.allowed);
     text += "\n";
   }
   if (o.time)
-    text += fmt::format("{:.2f} us a launch; ready in {:.2f} ms: compiler {:.2f} ms{}, driver {:.2f} ms\n", e.us, e.ready_ms,
-                        e.compile_ms, e.from_cache ? " (from the cache)" : "", e.driver_ms);
+    text += fmt::format("{:.2f} us a launch; ready in {:.2f} ms: compiler {:.2f} ms{}, driver {:.2f} ms\n", e.us,
+                        e.ready_ms, e.compile_ms, e.from_cache ? " (from the cache)" : "", e.driver_ms);
   return text;
 }
 
@@ -98,9 +106,10 @@ Command run_command(CLI::App& program) {
   app->add_option("--in", o->in, "NAME=FILE.npy: a tensor that is read; codes under 8 bits as bytes, bf16 as f32");
   app->add_option("--out", o->out, "NAME=FILE.npy: a tensor that is written; zeros at the start unless also --in");
   app->add_option("--set", o->set, "NAME=VALUE: a scalar, or a size that no file gives");
-  app->add_flag("--check", o->check,
-                "compare with the interpreter; exit 1 beyond f32 1e-5, f16 1e-3, bf16 8e-3 (4e-3 with an mma) of the largest "
-                "value, or for any other integer");
+  app->add_flag(
+      "--check", o->check,
+      "compare with the interpreter; exit 1 beyond f32 1e-5, f16 1e-3, bf16 8e-3 (4e-3 with an mma) of the largest "
+      "value, or for any other integer");
   app->add_flag("--time", o->time, "time one launch, and what getting ready took: our part and the driver's");
   app->add_flag("--json", o->json, "report as JSON");
   return {app, [o] { return run(*o); }};

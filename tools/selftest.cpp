@@ -3,19 +3,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "model/file.h"
 #include "tools/command.h"
 #include "tools/output.h"
 
 namespace lathe::tools {
 
-bool Report::wants_any(const std::string& prefix, const std::vector<std::string>& cases) const {
-  for (const std::string& name : cases)
-    if (wants(prefix + name)) return true;
-  return false;
+bool Report::wants_any(const std::vector<std::string>& cases) const {
+  return std::any_of(cases.begin(), cases.end(), [&](const std::string& name) { return wants(name); });
 }
 
-void Report::line(const char* verdict, const std::string& device, const std::string& name, const std::string& text) const {
+void Report::line(const char* verdict, const std::string& device, const std::string& name,
+                  const std::string& text) const {
   fmt::print(to_, "{:<7} {:<10} {}{}{}\n", verdict, device, name, text.empty() ? "" : ": ", text);
   std::fflush(to_);
 }
@@ -24,8 +25,10 @@ void Report::add(const std::string& device, const std::string& name, const Resul
   (result ? passed_ : failed_)++;
   const std::string& text = result ? *result : result.error().text;
   cases_.push_back({{"device", device}, {"name", name}, {"result", result ? "passed" : "failed"}, {"text", text}});
-  if (!result) line("FAILED", device, name, text);
-  else if (verbose_ || !text.empty()) line("passed", device, name, text);
+  if (!result)
+    line("FAILED", device, name, text);
+  else if (verbose_ || !text.empty())
+    line("passed", device, name, text);
 }
 
 void Report::skip(const std::string& device, const std::string& name, const std::string& why) {
@@ -47,10 +50,12 @@ struct Options {
   bool verbose = false, json = false;
 };
 
-std::vector<std::string> device_ids(const std::string& chosen) {
+/// "all": the interpreter and every device found; what could be there and is not counts as skipped.
+std::vector<std::string> device_ids(const std::string& chosen, Report& report) {
   if (chosen != "all") return {chosen};
-  std::vector<std::string> ids{std::string(kInterpreter)};
-  for (const auto& d : runtime::list_devices()) ids.push_back(d.id);
+  std::vector<std::string> ids{std::string(kInterpreter)}, absent;
+  for (const auto& d : runtime::list_devices(&absent)) ids.push_back(d.id);
+  for (const std::string& why : absent) report.skip("absent", "all of it", why);
   return ids;
 }
 
@@ -66,7 +71,7 @@ Result<int> run(const Options& o) {
   TRY_ASSIGN(std::regex filter, filter_of(o.filter));
   Report report(std::move(filter), o.verbose, o.json ? stderr : stdout);
   Oracle oracle;
-  for (const std::string& id : device_ids(o.device)) {
+  for (const std::string& id : device_ids(o.device, report)) {
     const auto place = open_place(id);
     if (!place && o.device != "all") return tl::unexpected(place.error());
     if (!place) {
@@ -76,14 +81,17 @@ Result<int> run(const Options& o) {
     test_matmul(*place, report, oracle);
     test_rows(*place, report);
   }
-  if (report.passed() + report.failed() + report.skipped() == 0)
+  if (report.passed() + report.failed() == 0 && !o.filter.empty())
     return bad_input(fmt::format("--filter {}: no case has such a name", model::in_quotes(o.filter)));
   if (o.json) {
-    const nlohmann::json all{{"passed", report.passed()}, {"failed", report.failed()}, {"skipped", report.skipped()},
+    const nlohmann::json all{{"passed", report.passed()},
+                             {"failed", report.failed()},
+                             {"skipped", report.skipped()},
                              {"cases", report.cases()}};
     TRY(write_output("", all.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"));
   }
-  fmt::print(o.json ? stderr : stdout, "{} passed, {} failed, {} skipped\n", report.passed(), report.failed(), report.skipped());
+  fmt::print(o.json ? stderr : stdout, "{} passed, {} failed, {} skipped\n", report.passed(), report.failed(),
+             report.skipped());
   return report.failed() ? kCheckFailed : 0;
 }
 

@@ -16,8 +16,8 @@ class Report {
  public:
   Report(std::regex filter, bool verbose, std::FILE* to) : filter_(std::move(filter)), verbose_(verbose), to_(to) {}
   bool wants(const std::string& name) const { return std::regex_search(name, filter_); }
-  /// Whether a group whose cases begin with `prefix` is worth setting up: some of `cases` is wanted.
-  bool wants_any(const std::string& prefix, const std::vector<std::string>& cases) const;
+  /// Whether a group with these cases is worth setting up.
+  bool wants_any(const std::vector<std::string>& cases) const;
   /// A value: passed, with a note that is always printed unless empty. An error: failed, and why.
   void add(const std::string& device, const std::string& name, const Result<std::string>& result);
   void skip(const std::string& device, const std::string& name, const std::string& why);

@@ -133,13 +133,14 @@ class FormatTest {
   }
 
   bool wanted() const {
-    std::vector<std::string> names{name("every schedule"), name("one stored order"), name("compilations"), name("matrix hardware")};
+    std::vector<std::string> names{name("every schedule"), name("one stored order"), name("compilations"),
+                                   name("matrix hardware")};
     for (const Shape s : kShapes)
       for (const bool exact : {true, false}) {
         names.push_back(data_name(format_, s, exact) + "/unpack");
         for (const int64_t m : kTokens) names.push_back(row_name(s, exact, m));
       }
-    return report_.wants_any("", names);
+    return report_.wants_any(names);
   }
 
   template <class Test>
@@ -160,7 +161,8 @@ class FormatTest {
     if (tokens.empty() && !unpacks) return;
     const LowBit p = make_problem(format_, s, kMostTokens, exact);
     if (!matmul_) {
-      add(row_name(s, exact, kMostTokens), [&] { return test_oracle(p, exact, oracle_[data_name(format_, s, exact)]); });
+      add(row_name(s, exact, kMostTokens),
+          [&] { return test_oracle(p, exact, oracle_[data_name(format_, s, exact)]); });
       return;
     }
     const auto ready = prepare(p);
@@ -209,7 +211,8 @@ class FormatTest {
   Result<std::string> unpack_gives_back(const HostWeights& w) {
     Packer packer(*place_.device, place_.target);
     const auto same = [&](const char* parameter, int64_t columns, std::span<const std::byte> plain) -> Result<Unit> {
-      TRY_ASSIGN(const auto back, packer.unpack(*matmul_->packed(parameter), w.n, columns, *matmul_->buffer(parameter)));
+      TRY_ASSIGN(const auto back,
+                 packer.unpack(*matmul_->packed(parameter), w.n, columns, *matmul_->buffer(parameter)));
       if (!std::equal(back.begin(), back.end(), plain.begin(), plain.end()))
         return bad_input(fmt::format("'{}' is not what was packed", parameter));
       return Unit{};
@@ -252,7 +255,8 @@ class FormatTest {
       TRY_ASSIGN(const Kernel* kernel, kernel_for(m));
       for (const auto& [parameter, p] : kernel->packed())
         if (p != *matmul_->packed(parameter))
-          return bad_input(fmt::format("at m = {} '{}' is {}, not {}", m, parameter, pack_id(p), pack_id(*matmul_->packed(parameter))));
+          return bad_input(fmt::format("at m = {} '{}' is {}, not {}", m, parameter, pack_id(p),
+                                       pack_id(*matmul_->packed(parameter))));
     }
     return fmt::format("{} for m = 1, 16, 256, 4096; {} bytes", matmul_->pack_id(), matmul_->weight_bytes());
   }
@@ -268,12 +272,14 @@ class FormatTest {
     }
     const int count = matmul_->compilations(), most = 2 * static_cast<int>(schedules.size());
     if (count > most) return bad_input(fmt::format("{} kernels for {} schedules", count, schedules.size()));
-    return fmt::format("{} kernels for {} schedules, {} values of M and two shapes", count, schedules.size(), values / 2);
+    return fmt::format("{} kernels for {} schedules, {} values of M and two shapes", count, schedules.size(),
+                       values / 2);
   }
 
   bool lists_matrices() const {
     const runtime::DeviceInfo& info = place_.device->info();
-    return info.api == "cuda" || std::any_of(info.facts.vulkan.matrices.begin(), info.facts.vulkan.matrices.end(), [](const auto& m) {
+    return info.api == "cuda" ||
+           std::any_of(info.facts.vulkan.matrices.begin(), info.facts.vulkan.matrices.end(), [](const auto& m) {
              return m.a == "f16" && m.b == "f16" && m.c == "f32" && m.result == "f32" && m.scope == "subgroup";
            });
   }
@@ -324,7 +330,8 @@ Result<std::string> beyond_4_gib(const Place& place) {
   TRY(lift(device.download(*dy, 0, std::as_writable_bytes(std::span(y)))));
   for (int64_t i = 0; i < n; i++) {
     const float want = (i < cut ? 3.0f : 6.0f) * model::f32_from_f16(0x3c3c);
-    if (y[static_cast<size_t>(i)] != want) return bad_input(fmt::format("y[{}] is {}, not {}", i, y[static_cast<size_t>(i)], want));
+    if (y[static_cast<size_t>(i)] != want)
+      return bad_input(fmt::format("y[{}] is {}, not {}", i, y[static_cast<size_t>(i)], want));
   }
   return fmt::format("{} bytes of weights", w.bytes());
 }

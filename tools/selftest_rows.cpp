@@ -27,9 +27,18 @@ struct RowKernel {
   std::function<Coord(Shape)> y;
 };
 const RowKernel kKernels[] = {
-    {"softmax", [](Type t) { return kernels::softmax(t, kRows, kColumns, kSubgroups); }, false, [](Shape s) { return Coord{s.r, s.c}; }},
-    {"rmsnorm", [](Type t) { return kernels::rmsnorm(t, kRows, kColumns, kSubgroups); }, false, [](Shape s) { return Coord{s.r, s.c}; }},
-    {"transpose", [](Type t) { return kernels::transpose(t, kTile, kSubgroups); }, true, [](Shape s) { return Coord{s.c, s.r}; }},
+    {"softmax", [](Type t) { return kernels::softmax(t, kRows, kColumns, kSubgroups); }, false,
+     [](Shape s) {
+       return Coord{s.r, s.c};
+     }},
+    {"rmsnorm", [](Type t) { return kernels::rmsnorm(t, kRows, kColumns, kSubgroups); }, false,
+     [](Shape s) {
+       return Coord{s.r, s.c};
+     }},
+    {"transpose", [](Type t) { return kernels::transpose(t, kTile, kSubgroups); }, true,
+     [](Shape s) {
+       return Coord{s.c, s.r};
+     }},
 };
 
 tile::HostTensor tensor(Type t, Coord shape, bool random) {

@@ -30,7 +30,8 @@ Result<Json> pick(const Json& devices, const std::string& id) {
     found = &d["target"];
   }
   if (ids.size() == 1) return *found;
-  if (ids.empty()) return bad_input(id.empty() ? "no device with a target in it" : fmt::format("no device '{}' in it", id));
+  if (ids.empty())
+    return bad_input(id.empty() ? "no device with a target in it" : fmt::format("no device '{}' in it", id));
   return bad_input(fmt::format("several devices in it: say FILE#ID, ID one of {}", fmt::join(ids, ", ")));
 }
 

@@ -105,8 +105,8 @@ Body::Element Body::element(uint32_t array) {
   return elements_[array] = {t, variable, s.access_bytes};
 }
 
-/// The index of the first element: an immediate of whole elements is added after the division, which is then shared; the
-/// offset alone may be negative.
+/// The index of the first element. An immediate of whole elements is added after the division, which is then shared;
+/// the offset without it may be negative.
 Id Body::element_index(const Element& e, ValueId offset, int64_t imm) {
   const Id u32 = m_.int_type(32);
   auto plus = [&](Id value, int64_t n) {

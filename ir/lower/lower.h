@@ -16,11 +16,11 @@ struct LowerOptions {
 
 struct Lowered {
   thread::Func func;
-  std::map<std::string, PackedLayout> packed;      ///< by parameter name
+  std::map<std::string, PackedLayout> packed;  ///< by parameter name
 };
 
-/// needs: infer_layouts. Errors: a packed parameter whose loads ask for different units; shared memory over the target's;
-/// an operation on a type the target lacks.
+/// needs: infer_layouts. Errors: a packed parameter whose loads ask for different units; shared memory over the
+/// target's; an operation on a type the target lacks.
 Result<Lowered> lower(const tile::Func& f, const Target& target, const LowerOptions& options);
 
 }  // namespace lathe

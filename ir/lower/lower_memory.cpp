@@ -1,6 +1,6 @@
 // Loads and stores of global memory: plain views with masked edges, and packed parameters.
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 #include <numeric>
 
 #include "ir/lower/lowering.h"
@@ -40,15 +40,17 @@ Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank) {
     const ValueId index = scalar(i.args[1 + d]), size = scalar(p.sizes[d]);
     if (d + 1 < rank && p.strides.empty()) {
       const ValueId inner = scalar(p.sizes[d + 1]);
-      if (d + 2 == rank && view.elem.bits < 8)          // a row of codes ends on a whole byte
-        row_bytes = emit(Op::shr_u, {emit(Op::add, {emit(Op::mul, {inner, b_.i64(view.elem.bits)}), b_.i64(7)}), b_.i64(3)});
+      if (d + 2 == rank && view.elem.bits < 8)  // a row of codes ends on a whole byte
+        row_bytes =
+            emit(Op::shr_u, {emit(Op::add, {emit(Op::mul, {inner, b_.i64(view.elem.bits)}), b_.i64(7)}), b_.i32(3)});
       else
         row_bytes = emit(Op::mul, {row_bytes, inner});
     } else if (d + 1 < rank) {
       row_bytes = emit(Op::mul, {scalar(p.strides[d]), eb});
     }
-    ValueId bytes = d + 1 == rank && view.elem.bits < 8 ? emit(Op::shr_u, {emit(Op::mul, {index, b_.i64(view.elem.bits)}), b_.i64(3)})
-                                                        : emit(Op::mul, {index, row_bytes});
+    ValueId bytes = d + 1 == rank && view.elem.bits < 8
+                        ? emit(Op::shr_u, {emit(Op::mul, {index, b_.i64(view.elem.bits)}), b_.i32(3)})
+                        : emit(Op::mul, {index, row_bytes});
     offset = offset == kNone ? bytes : emit(Op::add, {bytes, offset});
     if (d + 1 < rank) a.stride_bytes[d] = row_bytes;
     // What is left of the view, clamped so that 32-bit comparisons are enough.
@@ -60,7 +62,8 @@ Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank) {
 }
 
 /// The byte address of the element at thread part + `first`; the part known now goes into the immediate.
-ValueId Lowering::access_address(const ViewAddress& a, const Layout& l, const Coord& first, int elem_bits, int64_t& imm) {
+ValueId Lowering::access_address(const ViewAddress& a, const Layout& l, const Coord& first, int elem_bits,
+                                 int64_t& imm) {
   ValueId sum = a.base;
   imm = 0;
   for (size_t d = 0; d < first.size(); d++) {
@@ -153,7 +156,8 @@ Result<Unit> Lowering::load_view(const Inst& i) {
   const auto accesses = plan_accesses(l, rows_apart(l.shape()), max_elems);
   const auto elems = static_cast<int64_t>(accesses[0].slots.size());
   if (elems * t.elem.bits < 8)
-    return unsupported(fmt::format("load: {} in layout {} splits a byte between slots", to_string(t.elem), to_string(l)));
+    return unsupported(
+        fmt::format("load: {} in layout {} splits a byte between slots", to_string(t.elem), to_string(l)));
   const ViewAddress a = view_address(i, l.shape().size());
   std::vector<ValueId> loaded;
   for (const Access& access : accesses) {
@@ -183,15 +187,19 @@ ValueId Lowering::pack_access(const TileRegs& t, const Access& a) {
       const TT half{storage_scalar(t.elem)};
       if (b_.type(v) != half) v = cvt(Op::fcvt, v, half);
       if (a.slots.size() == 1) return cvt(Op::bitcast, v, thread::kI16);
-      if (e % 2 == 0) words.push_back(v);
-      else words.back() = cvt(Op::bitcast, emit(Op::vec, {words.back(), v}, {.type = half.with_lanes(2)}), thread::kI32);
+      if (e % 2 == 0)
+        words.push_back(v);
+      else
+        words.back() = cvt(Op::bitcast, emit(Op::vec, {words.back(), v}, {.type = half.with_lanes(2)}), thread::kI32);
       continue;
     }
     const auto bit = static_cast<int64_t>(e) * bits % 32;
     if (bits < 32) v = emit(Op::band, {v, b_.i32((int64_t{1} << bits) - 1)});
     if (bit) v = emit(Op::shl, {v, b_.i32(bit)});
-    if (bit) words.back() = emit(Op::bor, {words.back(), v});
-    else words.push_back(v);
+    if (bit)
+      words.back() = emit(Op::bor, {words.back(), v});
+    else
+      words.push_back(v);
   }
   const auto total = static_cast<int64_t>(a.slots.size()) * bits;
   if (total < 32) return cvt(Op::trunc, words[0], access_type(total));
@@ -208,7 +216,8 @@ Result<Unit> Lowering::store_view(const Inst& i) {
   const int64_t max_elems = widest(t.elem, options_.aligned, known_multiple(i.args[i.args.size() - 2]));
   const auto accesses = plan_accesses(l, rows_apart(l.shape()), max_elems);
   if (static_cast<int64_t>(accesses[0].slots.size()) * t.elem.bits < 8)
-    return unsupported(fmt::format("store: {} in layout {} would share a byte between threads", to_string(t.elem), to_string(l)));
+    return unsupported(
+        fmt::format("store: {} in layout {} would share a byte between threads", to_string(t.elem), to_string(l)));
   const ViewAddress a = view_address(i, l.shape().size());
   const ValueId mine = owner(l);
   for (const Access& access : accesses) {
@@ -226,10 +235,12 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const PackedLayout& p = packed_.at(name(i.args[0]));
   const auto outer = divide(*t.layout, p.unit);
-  if (!outer) return internal_error(fmt::format("layout {} is not made of units {}", to_string(*t.layout), to_string(p.unit)));
+  if (!outer)
+    return internal_error(fmt::format("layout {} is not made of units {}", to_string(*t.layout), to_string(p.unit)));
   for (size_t d = 0; d < 2; d++)
     if (known_multiple(i.args[1 + d]) % p.unit.shape()[d])
-      return bad_input(fmt::format("{}: a load must start at a multiple of the unit {} x {}", name(i.args[0]), p.unit_n(), p.unit_k()));
+      return bad_input(fmt::format("{}: a load must start at a multiple of the unit {} x {}", name(i.args[0]),
+                                   p.unit_n(), p.unit_k()));
 
   // lane within the unit, copies skipped
   ValueId lane = kNone;
@@ -243,7 +254,7 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
     lane = lane == kNone ? digit : emit(Op::add, {lane, digit});
   }
   const int64_t piece = p.piece_bytes(), unit_slots = p.unit.slots();
-  const Layout& wide = *outer;             // its thread digits stand above the lanes
+  const Layout& wide = *outer;  // its thread digits stand above the lanes
   auto outer_coord = [&](int d) {
     ValueId sum = kNone;
     int64_t under = threads();
@@ -261,12 +272,14 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
   for (int d = 0; d < 2; d++) {
     const int64_t extent = p.unit.shape()[static_cast<size_t>(d)];
     const ValueId size = scalar(param.sizes[static_cast<size_t>(d)]);
-    sizes[d] = cvt(Op::trunc, emit(Op::div_u, {emit(Op::add, {size, b_.i64(extent - 1)}), b_.i64(extent)}), thread::kI32);
+    sizes[d] =
+        cvt(Op::trunc, emit(Op::div_u, {emit(Op::add, {size, b_.i64(extent - 1)}), b_.i64(extent)}), thread::kI32);
     units[d] = emit(Op::div_u, {index32(i.args[static_cast<size_t>(1 + d)]), b_.i32(extent)});
     at[d] = outer_coord(d);
   }
   std::vector<ValueId> words;
-  const ValueId lane_bytes = lane == kNone ? b_.i64(0) : cvt(Op::zext, emit(Op::mul, {lane, b_.i32(piece)}), thread::kI64);
+  const ValueId lane_bytes =
+      lane == kNone ? b_.i64(0) : cvt(Op::zext, emit(Op::mul, {lane, b_.i32(piece)}), thread::kI64);
   const ValueId base = emit(Op::add, {scalar(i.args[0]), lane_bytes});
   const ValueId columns = emit(Op::add, {units[1], at[1]});
   for (int64_t u = 0; u < outer->slots(); u++) {
@@ -275,8 +288,9 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
     const ValueId column = emit(Op::add, {columns, b_.i32(c[1])});
     const ValueId inside = emit(Op::band, {emit(Op::lt_s, {row, sizes[0]}), emit(Op::lt_s, {column, sizes[1]})});
     // Rows of units first: their product leaves the loops over k.
-    const ValueId row_start = emit(Op::mul, {cvt(Op::zext, row, thread::kI64),
-                                             emit(Op::mul, {cvt(Op::zext, sizes[1], thread::kI64), b_.i64(p.unit_bytes())})});
+    const ValueId row_start =
+        emit(Op::mul, {cvt(Op::zext, row, thread::kI64),
+                       emit(Op::mul, {cvt(Op::zext, sizes[1], thread::kI64), b_.i64(p.unit_bytes())})});
     const ValueId start = emit(Op::mul, {cvt(Op::zext, columns, thread::kI64), b_.i64(p.unit_bytes())});
     const ValueId address = emit(Op::add, {emit(Op::add, {base, row_start}), start});
     for (int64_t j = 0; j < p.pieces(); j++) {
@@ -290,7 +304,7 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
     out.regs = words;
     out.paired = true;
   } else {
-    std::vector<ValueId> elements;         // unit by unit: a unit of one 16-bit slot ends inside a word
+    std::vector<ValueId> elements;  // unit by unit: a unit of one 16-bit slot ends inside a word
     const size_t per_unit = words.size() / static_cast<size_t>(outer->slots());
     for (size_t u = 0; u < static_cast<size_t>(outer->slots()); u++) {
       const std::vector<ValueId> mine(words.begin() + static_cast<std::ptrdiff_t>(u * per_unit),

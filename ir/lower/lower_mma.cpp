@@ -1,5 +1,5 @@
-// Matrix multiply-add: one atom at a time, fragments filled by element; on a target without matrix hardware an atom is one
-// multiply-add a slot.
+// Matrix multiply-add: one atom at a time, fragments filled by element; on a target without matrix hardware an atom is
+// one multiply-add a slot.
 #include "ir/lower/lowering.h"
 
 namespace lathe {
@@ -70,7 +70,8 @@ Result<Unit> Lowering::mma(const Inst& i) {
     for (int64_t t = 0; t < t_.subgroup_size; t++)
       for (int64_t s = 0; s < plan.walk_k * la; s++)
         if (a.layout.at(t, s)[1] / span != s / la / steps || plan.walk_k % groups)
-          return unsupported("mma: groups of " + std::to_string(span) + " cannot be folded on the accumulator with this atom");
+          return unsupported("mma: groups of " + std::to_string(span) +
+                             " cannot be folded on the accumulator with this atom");
   }
 
   if (atom.source == MapSource::fma) {
@@ -87,7 +88,8 @@ Result<Unit> Lowering::mma(const Inst& i) {
         for (int64_t g = 0; g < groups; g++) {
           ValueId sum = scaled ? b_.constant(compute_type(c.elem), 0) : total;
           for (int64_t k = g * steps; k < (g + 1) * steps; k++) {
-            const ValueId x = wa[static_cast<size_t>(m * plan.walk_k + k)], y = wb[static_cast<size_t>(k * plan.walk_n + n)];
+            const ValueId x = wa[static_cast<size_t>(m * plan.walk_k + k)],
+                          y = wb[static_cast<size_t>(k * plan.walk_n + n)];
             sum = c.elem.is_float() ? emit(Op::fma, {x, y, sum}) : emit(Op::add, {emit(Op::mul, {x, y}), sum});
           }
           total = scaled ? emit(Op::fma, {sum, wide(tiles_.at(i.args[1]), g * plan.walk_m + m), total}) : sum;
@@ -107,7 +109,8 @@ Result<Unit> Lowering::mma(const Inst& i) {
       for (int64_t m = 0; m < plan.walk_m; m++)
         for (int64_t n = 0; n < plan.walk_n; n++) {
           ValueId& acc = out.frags[static_cast<size_t>(m * plan.walk_n + n)];
-          acc = run_atom(atom, fa[static_cast<size_t>(m * plan.walk_k + k)], fb[static_cast<size_t>(k * plan.walk_n + n)], acc);
+          acc = run_atom(atom, fa[static_cast<size_t>(m * plan.walk_k + k)],
+                         fb[static_cast<size_t>(k * plan.walk_n + n)], acc);
         }
     tiles_[i.results[0]] = out;
     return Unit{};
@@ -120,17 +123,20 @@ Result<Unit> Lowering::mma(const Inst& i) {
   std::map<Coord, int64_t> factor_at;
   for (int64_t x = 0; x < s.slots(); x++) factor_at[s.layout.at(0, x)] = x;
   for (int64_t g = 0; g < groups; g++) {
-    std::vector<ValueId> part(static_cast<size_t>(plan.walk_m * plan.walk_n), emit(Op::frag_fill, {b_.f32(0)}, {.type = frag}));
+    std::vector<ValueId> part(static_cast<size_t>(plan.walk_m * plan.walk_n),
+                              emit(Op::frag_fill, {b_.f32(0)}, {.type = frag}));
     for (int64_t k = g * steps; k < (g + 1) * steps; k++)
       for (int64_t m = 0; m < plan.walk_m; m++)
         for (int64_t n = 0; n < plan.walk_n; n++) {
           ValueId& p = part[static_cast<size_t>(m * plan.walk_n + n)];
-          p = run_atom(atom, fa[static_cast<size_t>(m * plan.walk_k + k)], fb[static_cast<size_t>(k * plan.walk_n + n)], p);
+          p = run_atom(atom, fa[static_cast<size_t>(m * plan.walk_k + k)], fb[static_cast<size_t>(k * plan.walk_n + n)],
+                       p);
         }
     for (int64_t slot = 0; slot < c.slots(); slot++) {
       const Coord at{plan.c.at(0, slot)[0], g};
       const ValueId factor = convert_scalar(element(s, factor_at.at(at)), s.elem, c.elem);
-      const ValueId p = emit(Op::frag_get, {part[static_cast<size_t>(slot / lc)]}, {.type = {frag.scalar}, .imm = slot % lc});
+      const ValueId p =
+          emit(Op::frag_get, {part[static_cast<size_t>(slot / lc)]}, {.type = {frag.scalar}, .imm = slot % lc});
       out.regs[static_cast<size_t>(slot)] = emit(Op::fma, {p, factor, out.regs[static_cast<size_t>(slot)]});
     }
   }

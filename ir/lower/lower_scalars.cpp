@@ -1,7 +1,7 @@
 // Scalars, and the one table of what an element operation becomes.
+#include <fmt/format.h>
 #include <bit>
 #include <cmath>
-#include <fmt/format.h>
 #include <numeric>
 
 #include "ir/lower/lowering.h"
@@ -9,7 +9,8 @@
 namespace lathe {
 namespace {
 
-/// Thread operation for a tile operation: on floats, on signed, on unsigned integers (and bool). Rows with Op::yield: none.
+/// Thread operation for a tile operation: on floats, on signed, on unsigned integers (and bool). Rows with Op::yield:
+/// none.
 struct ElementRow {
   tile::Op op;
   thread::Op flt, sint, uint;
@@ -46,12 +47,12 @@ constexpr ElementRow kElementRows[] = {
 /// `elem` is the type of the last operand (select's condition is bool); operands are in compute form.
 Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args) {
   if (op == tile::Op::select) return emit(Op::select, args);
-  if (op == tile::Op::exp) {               // e^x = 2^(x log2 e), the product in two parts to keep its error under an ulp
+  if (op == tile::Op::exp) {  // e^x = 2^(x log2 e), the product in two parts to keep its error under an ulp
     const ValueId hi = emit(Op::mul, {args[0], b_.f32(1.44269504F)});
     const ValueId lo = emit(Op::mul, {args[0], b_.f32(1.92596299e-8F)});
     return emit(Op::exp2, {emit(Op::add, {hi, lo})});
   }
-  if ((op == tile::Op::div || op == tile::Op::rem) && elem.is_int()) {       // x / 0 is 0 by definition
+  if ((op == tile::Op::div || op == tile::Op::rem) && elem.is_int()) {  // x / 0 is 0 by definition
     const TT t = b_.type(args[1]);
     const ValueId zero = b_.constant(t, 0), is_zero = emit(Op::eq, {args[1], zero});
     const ValueId safe = emit(Op::select, {is_zero, b_.constant(t, 1), args[1]});
@@ -63,6 +64,8 @@ Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::
     if (row.op == op) {
       const Op lowered = elem.is_float() ? row.flt : elem.kind == Kind::sint ? row.sint : row.uint;
       if (lowered == kNo) break;
+      if ((op == tile::Op::shl || op == tile::Op::shr) && elem.bits == 64)  // a count is i32 whatever it shifts
+        return emit(lowered, {args[0], cvt(Op::trunc, args[1], thread::kI32)});
       return emit(lowered, args);
     }
   return internal_error(fmt::format("{} on {} has no lowering", tile::info(op).name, to_string(elem)));
@@ -78,12 +81,12 @@ ValueId Lowering::constant_of(lathe::Type elem, double num, int64_t integer) {
 
 ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
   const TT want = compute_type(to);
-  auto wrap = [&](ValueId x) {             // an integer under 32 bits in its i32 register
+  auto wrap = [&](ValueId x) {  // an integer under 32 bits in its i32 register
     if (!to.is_int() || to.bits >= 32) return x;
     const ValueId count = b_.i32(32 - to.bits);
     return emit(to.kind == Kind::sint ? Op::shr_s : Op::shr_u, {emit(Op::shl, {x, count}), count});
   };
-  auto clamp = [&](ValueId x) {            // a float out of range goes to the nearest end
+  auto clamp = [&](ValueId x) {  // a float out of range goes to the nearest end
     if (to.bits > 32 || (to.bits == 32 && to.kind == Kind::sint)) return x;
     if (to.bits == 32) return emit(Op::max_s, {x, b_.constant(want, 0)});
     const int64_t lo = to.kind == Kind::sint ? -(int64_t{1} << (to.bits - 1)) : 0;
@@ -93,8 +96,8 @@ ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
   if (from == to) return v;
   if (to.kind == Kind::boolean)
     return emit(Op::ne, {v, from.is_float() && b_.type(v).scalar == thread::Scalar::f16 ? b_.constant(thread::kF16, 0)
-                            : from.is_float()                                          ? b_.f32(0)
-                                                                                       : b_.constant(b_.type(v), 0)});
+                            : from.is_float()                                           ? b_.f32(0)
+                                                                                        : b_.constant(b_.type(v), 0)});
   if (from.is_float()) {
     const bool half = b_.type(v).scalar == thread::Scalar::f16;
     if (want.scalar == thread::Scalar::f16) return half ? v : cvt(Op::fcvt, v, thread::kF16);
@@ -118,7 +121,9 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
   const lathe::Type elem = type(i.results[0]).elem;
   ValueId& out = scalars_[i.results[0]];
   switch (i.op) {
-    case tile::Op::constant: out = constant_of(i.attr.elem, i.attr.num, i.attr.imm); return Unit{};
+    case tile::Op::constant:
+      out = constant_of(i.attr.elem, i.attr.num, i.attr.imm);
+      return Unit{};
     case tile::Op::group_id:
       out = cvt(Op::zext, emit(Op::group_id, {}, {.type = thread::kI32, .imm = i.attr.imm}), thread::kI64);
       return Unit{};
@@ -128,8 +133,11 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
       out = emit(Op::div_s, {up, d});
       return Unit{};
     }
-    case tile::Op::cast: out = convert_scalar(scalar(i.args[0]), type(i.args[0]).elem, elem); return Unit{};
-    default: break;
+    case tile::Op::cast:
+      out = convert_scalar(scalar(i.args[0]), type(i.args[0]).elem, elem);
+      return Unit{};
+    default:
+      break;
   }
   std::vector<ValueId> args;
   for (ValueId a : i.args) args.push_back(scalar(a));
@@ -141,22 +149,26 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
 int64_t Lowering::known_multiple(ValueId v) const {
   const Inst* d = f_.def(v);
   if (!d) {
-    for (InstId l = 0; l < f_.insts.size(); l++)          // the index of a loop
+    for (InstId l = 0; l < f_.insts.size(); l++)  // the index of a loop
       if (f_.insts[l].op == tile::Op::loop && f_.blocks[f_.insts[l].blocks[0]].params[0] == v)
         return std::gcd(known_multiple(f_.insts[l].args[0]), known_multiple(f_.insts[l].args[2]));
     return 1;
   }
   switch (d->op) {
-    case tile::Op::constant: return d->attr.imm == 0 ? int64_t{1} << 30 : std::abs(d->attr.imm);
-    case tile::Op::mul: return std::min(known_multiple(d->args[0]) * known_multiple(d->args[1]), int64_t{1} << 30);
+    case tile::Op::constant:
+      return d->attr.imm == 0 ? int64_t{1} << 30 : std::abs(d->attr.imm);
+    case tile::Op::mul:
+      return std::min(known_multiple(d->args[0]) * known_multiple(d->args[1]), int64_t{1} << 30);
     case tile::Op::add:
-    case tile::Op::sub: return std::gcd(known_multiple(d->args[0]), known_multiple(d->args[1]));
+    case tile::Op::sub:
+      return std::gcd(known_multiple(d->args[0]), known_multiple(d->args[1]));
     case tile::Op::div: {
       const Inst* by = f_.def(d->args[1]);
       const int64_t a = known_multiple(d->args[0]);
       return by && by->op == tile::Op::constant && by->attr.imm > 0 && a % by->attr.imm == 0 ? a / by->attr.imm : 1;
     }
-    default: return 1;
+    default:
+      return 1;
   }
 }
 

@@ -1,8 +1,8 @@
-// What crosses threads: layout conversion, reductions, shared tiles. Barriers are placed from the reads and writes of each
-// array since the last one.
+// What crosses threads: layout conversion, reductions, shared tiles. Barriers are placed from the reads and writes of
+// each array since the last one.
+#include <fmt/format.h>
 #include <algorithm>
 #include <bit>
-#include <fmt/format.h>
 #include <numeric>
 
 #include "ir/lower/lowering.h"
@@ -10,7 +10,7 @@
 namespace lathe {
 namespace {
 
-constexpr int kBanks = 32;                 // 4-byte banks; a phase of an access moves one row of them
+constexpr int kBanks = 32;  // 4-byte banks; a phase of an access moves one row of them
 
 /// An order of dimensions (the last one contiguous) and a row pitch, with the accesses both sides make.
 struct Exchange {
@@ -21,10 +21,11 @@ struct Exchange {
 
 /// Rows of banks that the lanes of subgroup 0 touch in one access of `elems` elements: its cost in phases.
 int64_t phases(const Layout& l, const MemoryLayout& m, int64_t elems, int elem_bytes, int lanes) {
-  const int64_t bytes = elems * elem_bytes, per_phase = std::max<int64_t>(1, std::min<int64_t>(lanes, kBanks * 4 / bytes));
+  const int64_t bytes = elems * elem_bytes,
+                per_phase = std::max<int64_t>(1, std::min<int64_t>(lanes, kBanks * 4 / bytes));
   int64_t total = 0;
   for (int64_t first = 0; first < lanes; first += per_phase) {
-    std::map<int64_t, std::set<int64_t>> rows;             // bank -> rows touched
+    std::map<int64_t, std::set<int64_t>> rows;  // bank -> rows touched
     for (int64_t lane = first; lane < std::min<int64_t>(lanes, first + per_phase); lane++) {
       const int64_t at = m.address(l.at(lane, 0)) * elem_bytes;
       for (int64_t b = at / 4; b <= (at + bytes - 1) / 4; b++) rows[b % kBanks].insert(b / kBanks);
@@ -72,7 +73,7 @@ Layout without_partials(const Layout& l) {
 
 uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_bytes) {
   bytes = (bytes + 15) / 16 * 16;
-  for (auto& [id, depth] : array_depth_)   // an array nobody uses any more is used again
+  for (auto& [id, depth] : array_depth_)  // an array nobody uses any more is used again
     if (depth < 0) {
       thread::SharedArray& a = out_.shared[id];
       a.bytes = std::max(a.bytes, bytes);
@@ -116,7 +117,7 @@ Result<TileRegs> Lowering::exchange(const TileRegs& from, const Layout& to) {
     out.frags.clear();
     return out;
   }
-  if (from.layout.T() == to.T()) {         // the same threads: slots are renamed
+  if (from.layout.T() == to.T()) {  // the same threads: slots are renamed
     TileRegs regs = from;
     spread_fragments(regs);
     std::map<Coord, int64_t> slot_at;
@@ -132,7 +133,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   TileRegs from = given;
   spread_fragments(from);
   const int64_t copies = from.layout.partials();
-  const bool as_words = from.elem.bits < 8 || from.elem.kind == Kind::boolean;   // one 32-bit word an element
+  const bool as_words = from.elem.bits < 8 || from.elem.kind == Kind::boolean;  // one 32-bit word an element
   const lathe::Type stored = as_words ? types::i32 : from.elem;
   const int bytes = stored.bits / 8;
   if (as_words) {
@@ -143,8 +144,9 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   const Exchange e = plan_exchange(without_partials(from.layout), to, bytes, t_.subgroup_size);
   const Layout w = transpose(from.layout, e.order), r = transpose(to, e.order);
   const int64_t copy_bytes = (e.memory.span() * bytes + 15) / 16 * 16;
-  const uint32_t id = array("exchange", copy_bytes * copies, static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes);
-  auto offset = [&](const Layout& l) {     // bytes the thread adds
+  const uint32_t id =
+      array("exchange", copy_bytes * copies, static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes);
+  auto offset = [&](const Layout& l) {  // bytes the thread adds
     ValueId sum = b_.i32(0);
     Coord unit(l.shape().size(), 0);
     for (size_t d = 0; d < unit.size(); d++) {
@@ -158,7 +160,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
 
   before_write(id);
   ValueId write_at = offset(w);
-  if (copies > 1) {                        // each addend has its own copy of the tile
+  if (copies > 1) {  // each addend has its own copy of the tile
     ValueId copy = b_.i32(0);
     int64_t below = from.layout.threads();
     for (const Mode& m : from.layout.T()) {
@@ -184,7 +186,8 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   for (int64_t c = 0; c < copies; c++)
     for (const Access& a : accesses) {
       const auto n = static_cast<int64_t>(a.slots.size());
-      thread::Attr attr{.type = access_type(n * stored.bits), .imm = e.memory.address(a.first) * bytes + c * copy_bytes, .index = id};
+      thread::Attr attr{
+          .type = access_type(n * stored.bits), .imm = e.memory.address(a.first) * bytes + c * copy_bytes, .index = id};
       const auto some = elements_of_words(split_words(emit(Op::load_shared, {read_at}, attr)), stored, n);
       for (size_t k = 0; k < some.size(); k++) {
         ValueId& sum = elements[static_cast<size_t>(a.slots[k])];
@@ -210,7 +213,7 @@ Result<Unit> Lowering::reduce_tile(const Inst& i) {
   const auto kind = static_cast<tile::ReduceKind>(i.attr.kind);
   const auto d = static_cast<size_t>(i.attr.imm);
   const Layout out = reduce(from.layout, static_cast<int>(d), Mode::kReplicate);
-  const lathe::Type wide = from.elem.is_float() ? types::f32 : from.elem;        // sums run in f32
+  const lathe::Type wide = from.elem.is_float() ? types::f32 : from.elem;  // sums run in f32
   std::map<Coord, int64_t> slot_at;
   for (int64_t s = 0; s < out.slots(); s++) slot_at[out.at(0, s)] = s;
   std::vector<ValueId> sums(static_cast<size_t>(out.slots()), kNone);
@@ -219,7 +222,8 @@ Result<Unit> Lowering::reduce_tile(const Inst& i) {
     c[d] = 0;
     ValueId& sum = sums[static_cast<size_t>(slot_at.at(c))];
     const ValueId v = convert_scalar(element(from, s), from.elem, wide);
-    if (sum == kNone) sum = v;
+    if (sum == kNone)
+      sum = v;
     else {
       TRY_ASSIGN(sum, combine(kind, wide, sum, v));
     }
@@ -236,7 +240,7 @@ Result<std::vector<ValueId>> Lowering::reduce_across(const Inst& i, const Layout
   struct Digit {
     int64_t n, below;
   };
-  std::vector<Digit> far;                  // digits no shuffle reaches
+  std::vector<Digit> far;  // digits no shuffle reaches
   int64_t below = l.threads();
   for (const Mode& m : l.T()) {
     below /= m.n;
@@ -263,15 +267,17 @@ Result<std::vector<ValueId>> Lowering::reduce_across(const Inst& i, const Layout
     return v;
   };
   auto as_value = [&](ValueId v) { return wide == types::f32 ? cvt(Op::bitcast, v, thread::kF32) : v; };
-  if (wide.bits == 64 || (narrow && wide.kind == Kind::boolean)) return unsupported("reduce: over subgroups, of " + to_string(elem));
+  if (wide.bits == 64 || (narrow && wide.kind == Kind::boolean))
+    return unsupported("reduce: over subgroups, of " + to_string(elem));
   before_write(id);
   const ValueId tid = emit(Op::thread_id, {}, {.type = thread::kI32});
   const ValueId mine = emit(Op::mul, {tid, b_.i32(bytes)});
   for (int64_t s = 0; s < slots; s++)
-    b_.effect(Op::store_shared, {mine, as_stored(sums[static_cast<size_t>(s)])}, {.imm = s * threads() * bytes, .index = id});
+    b_.effect(Op::store_shared, {mine, as_stored(sums[static_cast<size_t>(s)])},
+              {.imm = s * threads() * bytes, .index = id});
   pending_writes_[id] = true;
   before_read(id);
-  ValueId first = tid;                     // the thread with those digits 0
+  ValueId first = tid;  // the thread with those digits 0
   int64_t combinations = 1;
   for (const Digit& f : far) {
     first = emit(Op::sub, {first, emit(Op::mul, {thread_digit(f.below, f.n), b_.i32(f.below)})});
@@ -283,8 +289,10 @@ Result<std::vector<ValueId>> Lowering::reduce_across(const Inst& i, const Layout
     for (int64_t c = 0; c < combinations; c++) {
       int64_t offset = 0, rest = c;
       for (size_t f = far.size(); f-- > 0; rest /= far[f].n) offset += rest % far[f].n * far[f].below;
-      const ValueId v = as_value(emit(Op::load_shared, {at}, {.type = thread::kI32, .imm = (s * threads() + offset) * bytes, .index = id}));
-      if (sum == kNone) sum = v;
+      const ValueId v = as_value(
+          emit(Op::load_shared, {at}, {.type = thread::kI32, .imm = (s * threads() + offset) * bytes, .index = id}));
+      if (sum == kNone)
+        sum = v;
       else {
         TRY_ASSIGN(sum, combine(kind, wide, sum, v));
       }
@@ -302,7 +310,7 @@ Result<Unit> Lowering::shared_tile(const Inst& i) {
   const int64_t elements = std::accumulate(t.shape.begin(), t.shape.end(), int64_t{1}, std::multiplies<>());
   const auto id = static_cast<uint32_t>(out_.shared.size());
   out_.shared.push_back({name(i.results[0]), (elements * t.elem.bits / 8 + 15) / 16 * 16, t.elem.bits / 8});
-  array_depth_[id] = 0;                    // lives to the end of the kernel
+  array_depth_[id] = 0;  // lives to the end of the kernel
   shared_tiles_[i.results[0]] = id;
   return Unit{};
 }
@@ -319,13 +327,16 @@ Result<Unit> Lowering::load_shared(const Inst& i) {
     const Coord c = t.layout->at(0, s);
     ValueId at = b_.i32(0), ok = kNone;
     for (size_t d = 0; d < shape.size(); d++) {
-      const ValueId coord = emit(Op::add, {emit(Op::add, {index32(i.args[1 + d]), thread_coord(*t.layout, static_cast<int>(d))}), b_.i32(c[d])});
+      const ValueId coord =
+          emit(Op::add,
+               {emit(Op::add, {index32(i.args[1 + d]), thread_coord(*t.layout, static_cast<int>(d))}), b_.i32(c[d])});
       at = emit(Op::add, {emit(Op::mul, {at, b_.i32(shape[d])}), coord});
       const ValueId inside = emit(Op::lt_s, {coord, b_.i32(shape[d])});
       ok = ok == kNone ? inside : emit(Op::band, {ok, inside});
     }
     accesses.push_back({{s}, c});
-    loaded.push_back(emit(Op::load_shared, {emit(Op::mul, {at, b_.i32(bytes)}), ok}, {.type = t.elem.bits == 64 ? thread::kI32x2 : access_type(t.elem.bits), .index = id}));
+    loaded.push_back(emit(Op::load_shared, {emit(Op::mul, {at, b_.i32(bytes)}), ok},
+                          {.type = t.elem.bits == 64 ? thread::kI32x2 : access_type(t.elem.bits), .index = id}));
   }
   pending_reads_[id] = true;
   tiles_[i.results[0]] = gather(t.elem, *t.layout, accesses, loaded);
@@ -344,7 +355,9 @@ Result<Unit> Lowering::store_shared(const Inst& i) {
     const Coord c = t.layout.at(0, s);
     ValueId at = b_.i32(0), ok = mine;
     for (size_t d = 0; d < shape.size(); d++) {
-      const ValueId coord = emit(Op::add, {emit(Op::add, {index32(i.args[1 + d]), thread_coord(t.layout, static_cast<int>(d))}), b_.i32(c[d])});
+      const ValueId coord =
+          emit(Op::add,
+               {emit(Op::add, {index32(i.args[1 + d]), thread_coord(t.layout, static_cast<int>(d))}), b_.i32(c[d])});
       at = emit(Op::add, {emit(Op::mul, {at, b_.i32(shape[d])}), coord});
       const ValueId inside = emit(Op::lt_s, {coord, b_.i32(shape[d])});
       ok = ok == kNone ? inside : emit(Op::band, {ok, inside});

@@ -1,13 +1,13 @@
 // Register tiles: how a thread holds them, and the operations that need no memory.
-#include <bit>
 #include <fmt/format.h>
+#include <bit>
 
 #include "ir/lower/lowering.h"
 
 namespace lathe {
 namespace {
 
-bool is_code(lathe::Type t) { return t.is_int() && t.bits < 16; }      ///< held as bit fields of 32-bit words
+bool is_code(lathe::Type t) { return t.is_int() && t.bits < 16; }  ///< held as bit fields of 32-bit words
 bool is_half(lathe::Type t) { return t.is_float() && t.bits == 16; }
 
 int64_t code_bit(const TileRegs& t, int64_t slot) {
@@ -127,15 +127,24 @@ Result<Unit> Lowering::tile_inst(const Inst& i) {
   for (ValueId a : i.args)
     if (type(a).is_tile()) spread_fragments(tiles_.at(a));
   switch (i.op) {
-    case tile::Op::fill: fill_tile(i); return Unit{};
-    case tile::Op::iota: iota_tile(i); return Unit{};
+    case tile::Op::fill:
+      fill_tile(i);
+      return Unit{};
+    case tile::Op::iota:
+      iota_tile(i);
+      return Unit{};
     case tile::Op::transpose:
     case tile::Op::reshape:
-    case tile::Op::broadcast: rename_tile(i); return Unit{};
-    case tile::Op::view: return view_tile(i);
+    case tile::Op::broadcast:
+      rename_tile(i);
+      return Unit{};
+    case tile::Op::view:
+      return view_tile(i);
     case tile::Op::cast:
-    case tile::Op::cast_minus: return cast_tile(i);
-    default: return elementwise_tile(i);
+    case tile::Op::cast_minus:
+      return cast_tile(i);
+    default:
+      return elementwise_tile(i);
   }
 }
 
@@ -158,7 +167,8 @@ void Lowering::iota_tile(const Inst& i) {
   const auto d = static_cast<size_t>(i.attr.imm);
   const ValueId base = thread_coord(*t.layout, static_cast<int>(d));
   std::vector<ValueId> elements;
-  for (int64_t s = 0; s < t.layout->slots(); s++) elements.push_back(emit(Op::add, {base, b_.i32(t.layout->at(0, s)[d])}));
+  for (int64_t s = 0; s < t.layout->slots(); s++)
+    elements.push_back(emit(Op::add, {base, b_.i32(t.layout->at(0, s)[d])}));
   tiles_[i.results[0]] = assemble(t.elem, *t.layout, elements);
 }
 
@@ -168,7 +178,7 @@ void Lowering::rename_tile(const Inst& i) {
   TileRegs out = from;
   out.layout = to;
   if (i.op == tile::Op::broadcast && from.splat == kNone) {
-    std::map<Coord, int64_t> slot_at;      // slots of the source by the coordinates they add
+    std::map<Coord, int64_t> slot_at;  // slots of the source by the coordinates they add
     for (int64_t s = 0; s < from.slots(); s++) slot_at[from.layout.at(0, s)] = s;
     std::vector<ValueId> elements;
     for (int64_t s = 0; s < to.slots(); s++) {
@@ -188,7 +198,8 @@ Result<Unit> Lowering::view_tile(const Inst& i) {
   const TileRegs& from = tiles_.at(i.args[0]);
   const tile::Type& t = type(i.results[0]);
   const int to = t.elem.bits, bits = from.elem.bits;
-  if (t.elem.kind == Kind::boolean || from.elem.kind == Kind::boolean || to == 64 || bits == 64 || (32 % to && to != 32) || 32 % bits)
+  if (t.elem.kind == Kind::boolean || from.elem.kind == Kind::boolean || to == 64 || bits == 64 ||
+      (32 % to && to != 32) || 32 % bits)
     return unsupported(fmt::format("view: {} as {} has no lowering", to_string(from.elem), to_string(t.elem)));
   // Words with the fields in slot order, whatever the types.
   std::vector<ValueId> words;
@@ -203,8 +214,10 @@ Result<Unit> Lowering::view_tile(const Inst& i) {
       if (from.elem == types::f32) v = cvt(Op::bitcast, v, thread::kI32);
       if (bits < 32) v = emit(Op::band, {v, b_.i32((int64_t{1} << bits) - 1)});
       if (s % per) v = emit(Op::shl, {v, b_.i32(s % per * bits)});
-      if (s % per == 0) words.push_back(v);
-      else words.back() = emit(Op::bor, {words.back(), v});
+      if (s % per == 0)
+        words.push_back(v);
+      else
+        words.back() = emit(Op::bor, {words.back(), v});
     }
   }
   tiles_[i.results[0]] = assemble(t.elem, *t.layout, elements_of_words(words, t.elem, t.layout->slots()));
@@ -215,8 +228,9 @@ Result<Unit> Lowering::view_tile(const Inst& i) {
 Result<Unit> Lowering::elementwise_tile(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const lathe::Type elem = type(i.args.back()).elem;
-  const bool native_half = elem == types::f16 && (i.op == tile::Op::add || i.op == tile::Op::sub || i.op == tile::Op::mul ||
-                                                  i.op == tile::Op::fma || i.op == tile::Op::neg);
+  const bool native_half =
+      elem == types::f16 && (i.op == tile::Op::add || i.op == tile::Op::sub || i.op == tile::Op::mul ||
+                             i.op == tile::Op::fma || i.op == tile::Op::neg);
   const bool same_regs = t.elem == elem && i.op != tile::Op::select;
   const auto& first = tiles_.at(i.args[0]);
   if (same_regs && (native_half || elem.bits >= 32)) {
@@ -245,23 +259,23 @@ Result<Unit> Lowering::elementwise_tile(const Inst& i) {
   return Unit{};
 }
 
-/// Codes in pairs 16 bits apart become f16 pairs: the field is or-ed under the exponent of 1024, where a unit of the last
-/// place is 1, and one subtraction or multiply-add brings it to q - minus exactly. Signed codes have their sign bit flipped
-/// (offset binary) by the same operation.
+/// Codes in pairs 16 bits apart become f16 pairs: the field is or-ed under the exponent of 1024, where a unit of the
+/// last place is 1, and one subtraction or multiply-add brings it to q - minus exactly. Signed codes have their sign
+/// bit flipped (offset binary) by the same operation.
 std::optional<std::vector<ValueId>> Lowering::unpack_f16_pairs(const TileRegs& q, int64_t minus) {
   if (!q.paired || q.splat != kNone || !t_.f16_arithmetic || q.slots() % 2) return std::nullopt;
   const int64_t width = q.elem.bits;
   const int64_t offset = minus + (q.elem.kind == Kind::sint ? int64_t{1} << (width - 1) : 0);
   auto pair_of = [&](double v) {
     const auto h = static_cast<int64_t>(encode(types::f16, v));
-    return b_.constant(thread::kF16x2, h);     // raw bits of every lane
+    return b_.constant(thread::kF16x2, h);  // raw bits of every lane
   };
   std::vector<ValueId> out;
   for (int64_t s = 0; s < q.slots(); s += 2) {
     const int64_t bit = PackedLayout::paired_bit(static_cast<int>(width), s);
     ValueId word = q.regs[static_cast<size_t>(bit / 32)];
     int64_t low = bit % 32;
-    if (low + width > 10) {                // beyond the mantissa: the upper byte of each half comes down
+    if (low + width > 10) {  // beyond the mantissa: the upper byte of each half comes down
       word = emit(Op::shr_u, {word, b_.i32(8)});
       low -= 8;
     }
@@ -269,10 +283,12 @@ std::optional<std::vector<ValueId>> Lowering::unpack_f16_pairs(const TileRegs& q
     const int64_t sign = q.elem.kind == Kind::sint ? int64_t{1} << (low + width - 1) : 0;
     const ValueId masked = emit(Op::band, {word, b_.i32(field | field << 16)});
     const int64_t magic = 0x6400 | sign;
-    const ValueId biased = cvt(Op::bitcast, emit(sign ? Op::bxor : Op::bor, {masked, b_.i32(magic | magic << 16)}), thread::kF16x2);
+    const ValueId biased =
+        cvt(Op::bitcast, emit(sign ? Op::bxor : Op::bor, {masked, b_.i32(magic | magic << 16)}), thread::kF16x2);
     const double scale = 1.0 / static_cast<double>(int64_t{1} << low);
-    out.push_back(low == 0 ? emit(Op::sub, {biased, pair_of(1024.0 + static_cast<double>(offset))})
-                           : emit(Op::fma, {biased, pair_of(scale), pair_of(-1024.0 * scale - static_cast<double>(offset))}));
+    out.push_back(
+        low == 0 ? emit(Op::sub, {biased, pair_of(1024.0 + static_cast<double>(offset))})
+                 : emit(Op::fma, {biased, pair_of(scale), pair_of(-1024.0 * scale - static_cast<double>(offset))}));
   }
   return out;
 }
@@ -286,7 +302,7 @@ Result<Unit> Lowering::cast_tile(const Inst& i) {
     if (const auto pairs = unpack_f16_pairs(from, minus)) {
       TileRegs half{types::f16, *t.layout, *pairs, false, {}, kNone};
       std::vector<ValueId> elements;
-      if (t.elem != types::f16) {          // exact in f16, so widening it loses nothing
+      if (t.elem != types::f16) {  // exact in f16, so widening it loses nothing
         for (int64_t s = 0; s < half.slots(); s++) elements.push_back(cvt(Op::fcvt, element(half, s), thread::kF32));
         half = assemble(t.elem, *t.layout, elements);
       }

@@ -19,7 +19,9 @@ Result<Lowered> Lowering::run() {
   for (const tile::Param& p : f_.params) {
     const tile::Type& t = type(p.value);
     thread::Attr slot{.imm = out_.param_slots++};
-    slot.type = t.form == tile::Form::view || t.elem.bits == 64 ? thread::kI64 : storage_scalar(t.elem) == thread::Scalar::f32 ? thread::kF32 : thread::kI32;
+    slot.type = t.form == tile::Form::view || t.elem.bits == 64 ? thread::kI64
+                : storage_scalar(t.elem) == thread::Scalar::f32 ? thread::kF32
+                                                                : thread::kI32;
     scalars_[p.value] = emit(Op::param, {}, slot);
     if (t.form == tile::Form::view) views_[p.value] = &p;
   }
@@ -29,8 +31,8 @@ Result<Lowered> Lowering::run() {
   int64_t shared = 0;
   for (const auto& a : out_.shared) shared += a.bytes;
   if (shared > t_.shared_bytes)
-    return unsupported(fmt::format("{}: {} needs {} bytes of shared memory, the target has {}", t_.name, f_.name, shared,
-                                   t_.shared_bytes));
+    return unsupported(fmt::format("{}: {} needs {} bytes of shared memory, the target has {}", t_.name, f_.name,
+                                   shared, t_.shared_bytes));
   return Lowered{std::move(out_), std::move(packed_)};
 }
 
@@ -44,19 +46,28 @@ Result<Unit> Lowering::block(BlockId id) {
 
 Result<Unit> Lowering::inst(const Inst& i) {
   switch (i.op) {
-    case tile::Op::loop: return loop(i);
-    case tile::Op::cond: return cond(i);
-    case tile::Op::yield: return Unit{};   // its block's owner reads it
+    case tile::Op::loop:
+      return loop(i);
+    case tile::Op::cond:
+      return cond(i);
+    case tile::Op::yield:
+      return Unit{};  // its block's owner reads it
     case tile::Op::load:
       if (type(i.args[0]).form == tile::Form::shared) return load_shared(i);
       return type(i.args[0]).packed ? load_packed(i) : load_view(i);
-    case tile::Op::store: return type(i.args[0]).form == tile::Form::shared ? store_shared(i) : store_view(i);
-    case tile::Op::shared: return shared_tile(i);
+    case tile::Op::store:
+      return type(i.args[0]).form == tile::Form::shared ? store_shared(i) : store_view(i);
+    case tile::Op::shared:
+      return shared_tile(i);
     case tile::Op::mma:
-    case tile::Op::mma_scaled: return mma(i);
-    case tile::Op::reduce: return reduce_tile(i);
-    case tile::Op::convert: return convert_tile(i);
-    default: break;
+    case tile::Op::mma_scaled:
+      return mma(i);
+    case tile::Op::reduce:
+      return reduce_tile(i);
+    case tile::Op::convert:
+      return convert_tile(i);
+    default:
+      break;
   }
   return type(i.results[0]).is_scalar() ? scalar_inst(i) : tile_inst(i);
 }
@@ -129,8 +140,8 @@ Result<Unit> Lowering::loop(const Inst& i) {
   const auto& params = f_.blocks[i.blocks[0]].params;
   scalars_[params[0]] = cvt(Op::sext, l.index, thread::kI64);
   unflatten({params.begin() + 1, params.end()}, l.carried, like);
-  // What the turn before read or wrote may still be under way when the body starts, and what came before the loop when it
-  // has no turn.
+  // What the turn before read or wrote may still be under way when the body starts, and what came before the loop when
+  // it has no turn.
   const auto everything_pending = [&] {
     for (uint32_t a = 0; a < out_.shared.size(); a++) pending_reads_[a] = pending_writes_[a] = true;
   };
@@ -143,7 +154,7 @@ Result<Unit> Lowering::loop(const Inst& i) {
   everything_pending();
   const Inst& yield = f_.inst(f_.blocks[i.blocks[0]].insts.back());
   size_t tile = 0;
-  for (const ValueId v : yield.args) {     // the form the loop carries
+  for (const ValueId v : yield.args) {  // the form the loop carries
     if (!type(v).is_tile()) continue;
     const TileRegs& want = like[tile++];
     TileRegs& have = tiles_.at(v);

@@ -17,7 +17,7 @@ struct TileRegs {
   bool paired = false;
   /// Accumulators of a matrix instruction, one fragment an atom; regs is empty then.
   std::vector<ValueId> frags;
-  ValueId splat = kNone;                   ///< all slots equal this scalar
+  ValueId splat = kNone;  ///< all slots equal this scalar
   int64_t slots() const { return layout.slots(); }
 };
 
@@ -43,10 +43,11 @@ class Lowering {
   Result<Unit> loop(const Inst& i);
   Result<Unit> cond(const Inst& i);
   std::vector<ValueId> flatten(const std::vector<ValueId>& values);
-  void unflatten(const std::vector<ValueId>& values, const std::vector<ValueId>& regs, const std::vector<TileRegs>& like);
+  void unflatten(const std::vector<ValueId>& values, const std::vector<ValueId>& regs,
+                 const std::vector<TileRegs>& like);
   bool carried_as_fragments(const Inst& loop, size_t i) const;
   ValueId scalar(ValueId v);
-  ValueId index32(ValueId v);              ///< an i64 scalar as i32
+  ValueId index32(ValueId v);  ///< an i64 scalar as i32
 
   // ---- lower_scalars.cpp
   Result<Unit> scalar_inst(const Inst& i);
@@ -57,29 +58,29 @@ class Lowering {
   ValueId constant_of(lathe::Type elem, double num, int64_t integer);
 
   // ---- lower_tiles.cpp: registers of tiles
-  static thread::Scalar storage_scalar(lathe::Type t);       ///< what a register of this element holds
-  ValueId element(const TileRegs& t, int64_t slot);          ///< in compute form: see compute_type
+  static thread::Scalar storage_scalar(lathe::Type t);  ///< what a register of this element holds
+  ValueId element(const TileRegs& t, int64_t slot);     ///< in compute form: see compute_type
   TileRegs assemble(lathe::Type elem, const Layout& layout, const std::vector<ValueId>& elements);
-  static TT compute_type(lathe::Type t);   ///< f32 for floats under 32 bits except f16; i32 for integers under 32 bits
+  static TT compute_type(lathe::Type t);  ///< f32 for floats under 32 bits except f16; i32 for integers under 32 bits
   Result<Unit> tile_inst(const Inst& i);
   Result<Unit> elementwise_tile(const Inst& i);
   Result<Unit> cast_tile(const Inst& i);
   std::optional<std::vector<ValueId>> unpack_f16_pairs(const TileRegs& q, int64_t minus);
   void fill_tile(const Inst& i);
   void iota_tile(const Inst& i);
-  void rename_tile(const Inst& i);         ///< transpose, reshape, broadcast: registers move, values stay
+  void rename_tile(const Inst& i);  ///< transpose, reshape, broadcast: registers move, values stay
   Result<Unit> view_tile(const Inst& i);
-  void spread_fragments(TileRegs& t);      ///< regs from frags or splat
-  ValueId thread_coord(const Layout& l, int d);              ///< i32: the part of coordinate d that the thread gives
+  void spread_fragments(TileRegs& t);            ///< regs from frags or splat
+  ValueId thread_coord(const Layout& l, int d);  ///< i32: the part of coordinate d that the thread gives
   ValueId thread_digit(int64_t below, int64_t n);
-  ValueId owner(const Layout& l);          ///< bool: replica 0 (and partial 0); kNone if there are no copies
+  ValueId owner(const Layout& l);  ///< bool: replica 0 (and partial 0); kNone if there are no copies
 
   // ---- lower_memory.cpp
   std::vector<Access> plan_accesses(const Layout& l, const MemoryLayout& m, int64_t max_elems);
   struct ViewAddress {
-    ValueId base;                          ///< i64: address of the tile's first element
-    std::vector<ValueId> stride_bytes;     ///< i64, kNone: the last dimension (elements are neighbours)
-    std::vector<ValueId> left;             ///< i32: elements from the tile's start to the edge, clamped
+    ValueId base;                       ///< i64: address of the tile's first element
+    std::vector<ValueId> stride_bytes;  ///< i64, kNone: the last dimension (elements are neighbours)
+    std::vector<ValueId> left;          ///< i32: elements from the tile's start to the edge, clamped
   };
   ViewAddress view_address(const Inst& i, size_t rank);
   Result<Unit> load_view(const Inst& i);
@@ -134,7 +135,7 @@ class Lowering {
   std::map<ValueId, const tile::Param*> views_;
   std::map<std::string, PackedLayout> packed_;
   std::map<uint32_t, bool> pending_reads_, pending_writes_;  ///< since the last barrier
-  std::map<uint32_t, int> array_depth_;    ///< loop nest an array is in use in; -1: free
+  std::map<uint32_t, int> array_depth_;                      ///< loop nest an array is in use in; -1: free
   int loop_depth_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// Equal pure values become one. The table of values seen is a stack: what a block adds is taken off at its end, so every
-// entry dominates the place that looks.
+// Equal pure values become one. The table of values seen is a stack: what a block adds is taken off at its end, so
+// every entry dominates the place that looks.
 #include <algorithm>
 #include <bit>
 
@@ -52,7 +52,8 @@ class Cse {
   }
 
   bool equal(const Func::Inst& a, const Func::Inst& b) const {
-    if (a.op != b.op || a.attr.imm != b.attr.imm || a.attr.index != b.attr.index || a.attr.name != b.attr.name) return false;
+    if (a.op != b.op || a.attr.imm != b.attr.imm || a.attr.index != b.attr.index || a.attr.name != b.attr.name)
+      return false;
     if (f_.type(a.results[0]) != f_.type(b.results[0])) return false;
     return a.args == b.args || (commutes(a.op) && a.args[0] == b.args[1] && a.args[1] == b.args[0]);
   }
@@ -73,9 +74,9 @@ class Cse {
     InstId inst;
   };
   Func& f_;
-  std::vector<InstId> heads_, next_;       ///< hash chains, newest first
+  std::vector<InstId> heads_, next_;  ///< hash chains, newest first
   std::vector<Entry> seen_;
-  std::vector<ValueId> now_;               ///< by value: what stands for it
+  std::vector<ValueId> now_;  ///< by value: what stands for it
 };
 
 }  // namespace

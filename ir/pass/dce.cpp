@@ -8,8 +8,13 @@ namespace {
 class Dce {
  public:
   explicit Dce(Func& f)
-      : f_(f), needed_(f.values.size(), false), live_(f.insts.size(), false), owner_(f.blocks.size(), kNone),
-        block_(f.insts.size(), kNone), loop_of_(f.values.size(), kNone), slot_(f.values.size(), 0) {}
+      : f_(f),
+        needed_(f.values.size(), false),
+        live_(f.insts.size(), false),
+        owner_(f.blocks.size(), kNone),
+        block_(f.insts.size(), kNone),
+        loop_of_(f.values.size(), kNone),
+        slot_(f.values.size(), 0) {}
 
   void run() {
     index(f_.body);
@@ -54,7 +59,7 @@ class Dce {
     if (live_[id]) return;
     live_[id] = true;
     const Func::Inst& i = f_.inst(id);
-    const size_t own = i.op == Op::loop ? 3 : i.args.size();      // what a loop carries is needed one by one
+    const size_t own = i.op == Op::loop ? 3 : i.args.size();  // what a loop carries is needed one by one
     for (size_t a = 0; a < own; a++) need(i.args[a]);
     if (owner_[block_[id]] != kNone) keep(owner_[block_[id]]);
   }
@@ -124,7 +129,7 @@ class Dce {
   Func& f_;
   std::vector<bool> needed_, live_;
   std::vector<InstId> owner_, block_, loop_of_;
-  std::vector<uint32_t> slot_;             ///< by value: its place among the results or parameters
+  std::vector<uint32_t> slot_;  ///< by value: its place among the results or parameters
   std::vector<InstId> effects_;
   std::vector<ValueId> work_;
 };

@@ -6,10 +6,16 @@
 namespace lathe::thread {
 namespace {
 
-constexpr int64_t kMostImmediate = int64_t{1} << 23;   ///< within what every target adds to an address for free
+constexpr int64_t kMostImmediate = int64_t{1} << 23;  ///< within what every target adds to an address for free
+
+/// Whether imm + by is an immediate.
+bool fits(int64_t imm, int64_t by) {
+  return std::abs(imm) <= kMostImmediate && by >= -kMostImmediate - imm && by <= kMostImmediate - imm;
+}
 
 bool is_extension(Op op) {
-  return op == Op::zext || op == Op::sext || op == Op::trunc || op == Op::fcvt || op == Op::s2f || op == Op::u2f || op == Op::f2s;
+  return op == Op::zext || op == Op::sext || op == Op::trunc || op == Op::fcvt || op == Op::s2f || op == Op::u2f ||
+         op == Op::f2s;
 }
 
 }  // namespace
@@ -48,10 +54,14 @@ void Folder::inst(InstId id) {
   for (ValueId& a : f_.inst(id).args) a = at(a);
   loc_ = f_.inst(id).loc;
   switch (f_.inst(id).op) {
-    case Op::constant: return constant_inst(id);
-    case Op::loop: return loop(id);
-    case Op::cond: return cond(id);
-    default: break;
+    case Op::constant:
+      return constant_inst(id);
+    case Op::loop:
+      return loop(id);
+    case Op::cond:
+      return cond(id);
+    default:
+      break;
   }
   if (info(f_.inst(id).op).effect != Effect::pure) {
     if (!memory(id)) keep(id);
@@ -80,14 +90,15 @@ void Folder::constant_inst(InstId id) {
 /// Constant offsets of an address go into the immediate, decided predicates away. True when nothing is left of it.
 bool Folder::memory(InstId id) {
   Inst& i = f_.inst(id);
-  if (i.op != Op::load_global && i.op != Op::load_shared && i.op != Op::store_global && i.op != Op::store_shared) return false;
+  if (i.op != Op::load_global && i.op != Op::load_shared && i.op != Op::store_global && i.op != Op::store_shared)
+    return false;
   const bool shared = i.op == Op::load_shared || i.op == Op::store_shared;
   const auto offset = with_constant(i.args[0], Op::add);
   // A shared offset without its constant must still be an offset: no target may see it pass through a negative value.
-  if (offset && (!shared || facts_.nonnegative(offset->base)) && std::abs(i.attr.imm + offset->by) <= kMostImmediate) {
+  if (offset && (!shared || facts_.nonnegative(offset->base)) && fits(i.attr.imm, offset->by)) {
     i.args[0] = offset->base;
     i.attr.imm += offset->by;
-  } else if (const auto whole = number(i.args[0]); whole && *whole > 0 && i.attr.imm + *whole <= kMostImmediate) {
+  } else if (const auto whole = number(i.args[0]); whole && *whole > 0 && fits(i.attr.imm, *whole)) {
     const ValueId zero = constant(Type(type(i.args[0])), 0);
     f_.inst(id).args[0] = zero;
     f_.inst(id).attr.imm += *whole;
@@ -260,15 +271,22 @@ Folder::Folded Folder::simplify(Op op, const Attr& attr, Args& args, const Type&
     case Op::lt_s:
     case Op::le_s:
     case Op::lt_u:
-    case Op::le_u: return compare(op, args);
-    case Op::flt: return args[0] == args[1] ? Folded(constant(result, 0)) : std::nullopt;
-    case Op::bnot: return bnot(args[0]);
-    case Op::select: return select(args[0], args[1], args[2]);
+    case Op::le_u:
+      return compare(op, args);
+    case Op::flt:
+      return args[0] == args[1] ? Folded(constant(result, 0)) : std::nullopt;
+    case Op::bnot:
+      return bnot(args[0]);
+    case Op::select:
+      return select(args[0], args[1], args[2]);
     case Op::bitcast:
     case Op::vec:
-    case Op::get: return regroup(op, attr, args, result);
-    case Op::frag_get: return fragment_element(attr, args[0]);
-    default: break;
+    case Op::get:
+      return regroup(op, attr, args, result);
+    case Op::frag_get:
+      return fragment_element(attr, args[0]);
+    default:
+      break;
   }
   if (is_extension(op)) return convert(op, args[0], result);
   if (args.empty() || result.is_frag()) return std::nullopt;

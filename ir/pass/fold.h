@@ -19,7 +19,7 @@ class Folder {
  private:
   using Inst = Func::Inst;
   using Args = std::vector<ValueId>;
-  using Folded = std::optional<ValueId>;   ///< the value that an operation equals; none: it stays
+  using Folded = std::optional<ValueId>;  ///< the value that an operation equals; none: it stays
   struct Offset {
     ValueId base;
     int64_t by;
@@ -102,9 +102,9 @@ class Folder {
 
   Func& f_;
   Facts facts_;
-  std::vector<ValueId> now_;               ///< by value: what stands for it; kNone: itself
-  std::vector<InstId> out_;                ///< the block under construction
-  std::vector<InstId> constants_;          ///< they all stand at the start of the body
+  std::vector<ValueId> now_;       ///< by value: what stands for it; kNone: itself
+  std::vector<InstId> out_;        ///< the block under construction
+  std::vector<InstId> constants_;  ///< they all stand at the start of the body
   std::unordered_map<ConstantKey, ValueId, ConstantHash> pool_;
   Loc loc_;
   bool again_ = false;

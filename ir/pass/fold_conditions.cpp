@@ -20,7 +20,7 @@ std::optional<bool> Folder::decided(Op op, ValueId x, ValueId y) const {
   const Range rx = facts_.range(x), ry = facts_.range(y);
   const bool is_unsigned = op == Op::lt_u || op == Op::le_u;
   if (is_unsigned && (rx.lo < 0 || ry.lo < 0)) return std::nullopt;
-  const bool below = rx.hi < ry.lo, above = rx.lo > ry.hi;
+  const bool below = rx.hi<ry.lo, above = rx.lo> ry.hi;
   if (below || above) return op == Op::eq ? false : op == Op::ne ? true : below;
   const bool strict = op == Op::lt_s || op == Op::lt_u;
   if (op == Op::eq || op == Op::ne) return std::nullopt;
@@ -38,7 +38,9 @@ Folder::Folded Folder::equality(Op op, ValueId x, ValueId y) {
   if (const Folded inner = operand_of(x, Op::zext); inner && *c == 0 && type(*inner).scalar == Scalar::b1)
     return truth(*inner, op == Op::ne);
   if (const auto inner = with_constant(x, Op::add))
-    return make(op, result, {inner->base, constant(t, static_cast<int64_t>(static_cast<uint64_t>(*c) - static_cast<uint64_t>(inner->by)))});
+    return make(
+        op, result,
+        {inner->base, constant(t, static_cast<int64_t>(static_cast<uint64_t>(*c) - static_cast<uint64_t>(inner->by)))});
   return std::nullopt;
 }
 
@@ -50,13 +52,20 @@ Folder::Folded Folder::bnot(ValueId x) {
   const bool numbers = !args.empty() && !is_float(type(args[0]).scalar);
   const auto inverse = [&](Op op, ValueId a, ValueId b) { return make(op, Type(type(x)), {a, b}); };
   switch (def->op) {
-    case Op::eq: return numbers ? Folded(inverse(Op::ne, args[0], args[1])) : std::nullopt;
-    case Op::ne: return numbers ? Folded(inverse(Op::eq, args[0], args[1])) : std::nullopt;
-    case Op::lt_s: return inverse(Op::le_s, args[1], args[0]);
-    case Op::le_s: return inverse(Op::lt_s, args[1], args[0]);
-    case Op::lt_u: return inverse(Op::le_u, args[1], args[0]);
-    case Op::le_u: return inverse(Op::lt_u, args[1], args[0]);
-    default: return std::nullopt;
+    case Op::eq:
+      return numbers ? Folded(inverse(Op::ne, args[0], args[1])) : std::nullopt;
+    case Op::ne:
+      return numbers ? Folded(inverse(Op::eq, args[0], args[1])) : std::nullopt;
+    case Op::lt_s:
+      return inverse(Op::le_s, args[1], args[0]);
+    case Op::le_s:
+      return inverse(Op::lt_s, args[1], args[0]);
+    case Op::lt_u:
+      return inverse(Op::le_u, args[1], args[0]);
+    case Op::le_u:
+      return inverse(Op::lt_u, args[1], args[0]);
+    default:
+      return std::nullopt;
   }
 }
 

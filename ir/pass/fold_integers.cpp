@@ -14,8 +14,12 @@ std::optional<int> log2_of(Scalar s, int64_t c) {
   return std::countr_zero(raw);
 }
 
-int64_t wrapping_mul(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
-int64_t wrapping_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
+int64_t wrapping_mul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
+int64_t wrapping_add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
 int64_t shifted(int64_t c, int64_t k) { return static_cast<int64_t>(static_cast<uint64_t>(c) << k); }
 
 }  // namespace
@@ -24,25 +28,35 @@ Folder::Folded Folder::integer(Op op, Args& args) {
   if (commutes(op) && number(args[0]) && !number(args[1])) std::swap(args[0], args[1]);
   const ValueId x = args[0], y = args.size() > 1 ? args[1] : kNone;
   switch (op) {
-    case Op::add: return add(x, y);
-    case Op::sub: return sub(x, y);
-    case Op::mul: return mul(x, y);
-    case Op::neg: return operand_of(x, Op::neg);
+    case Op::add:
+      return add(x, y);
+    case Op::sub:
+      return sub(x, y);
+    case Op::mul:
+      return mul(x, y);
+    case Op::neg:
+      return operand_of(x, Op::neg);
     case Op::div_s:
-    case Op::div_u: return divide(op, x, y);
+    case Op::div_u:
+      return divide(op, x, y);
     case Op::rem_s:
-    case Op::rem_u: return remainder(op, x, y);
+    case Op::rem_u:
+      return remainder(op, x, y);
     case Op::min_s:
     case Op::max_s:
     case Op::min_u:
-    case Op::max_u: return extreme(op, x, y);
+    case Op::max_u:
+      return extreme(op, x, y);
     case Op::band:
     case Op::bor:
-    case Op::bxor: return bitwise(op, x, y);
+    case Op::bxor:
+      return bitwise(op, x, y);
     case Op::shl:
     case Op::shr_u:
-    case Op::shr_s: break;
-    default: return std::nullopt;
+    case Op::shr_s:
+      break;
+    default:
+      return std::nullopt;
   }
   const auto k = number(y);
   if (!k || *k < 0 || *k >= bits(type(x).scalar)) return std::nullopt;
@@ -87,8 +101,10 @@ Folder::Folded Folder::mul(ValueId x, ValueId y) {
   if (!c) return std::nullopt;
   if (*c == 0) return y;
   if (*c == 1) return x;
-  if (const auto inner = with_constant(x, Op::mul)) return make(Op::mul, t, {inner->base, constant(t, wrapping_mul(inner->by, *c))});
-  if (const auto inner = with_constant(x, Op::shl)) return make(Op::mul, t, {inner->base, constant(t, shifted(*c, inner->by))});
+  if (const auto inner = with_constant(x, Op::mul))
+    return make(Op::mul, t, {inner->base, constant(t, wrapping_mul(inner->by, *c))});
+  if (const auto inner = with_constant(x, Op::shl))
+    return make(Op::mul, t, {inner->base, constant(t, shifted(*c, inner->by))});
   if (const auto inner = with_constant(x, Op::add))
     return add_constant(make(Op::mul, t, {inner->base, y}), wrapping_mul(inner->by, *c));
   if (const auto k = log2_of(t.scalar, *c); k && t.lanes == 1) return make(Op::shl, t, {x, constant(kI32, *k)});
@@ -100,7 +116,8 @@ Folder::Folded Folder::shl(ValueId x, int64_t k) {
   const int width = bits(t.scalar);
   if (const auto inner = with_constant(x, Op::shl))
     return inner->by + k < width ? make(Op::shl, t, {inner->base, constant(kI32, inner->by + k)}) : constant(t, 0);
-  if (const auto inner = with_constant(x, Op::mul)) return make(Op::mul, t, {inner->base, constant(t, shifted(inner->by, k))});
+  if (const auto inner = with_constant(x, Op::mul))
+    return make(Op::mul, t, {inner->base, constant(t, shifted(inner->by, k))});
   if (const auto inner = with_constant(x, Op::add))
     return add_constant(make(Op::shl, t, {inner->base, constant(kI32, k)}), shifted(inner->by, k));
   if (const auto inner = with_constant(x, Op::shr_u); inner && inner->by == k)
@@ -122,11 +139,13 @@ Folder::Folded Folder::shr_u(ValueId x, int64_t k) {
     if (did_not_wrap(x, inner->base))
       return inner->by >= k ? make(Op::shl, t, {inner->base, constant(kI32, inner->by - k)})
                             : make(Op::shr_u, t, {inner->base, constant(kI32, k - inner->by)});
-    if (inner->by == k) return make(Op::band, t, {inner->base, constant(t, static_cast<int64_t>(~uint64_t{0} >> (64 - width + k)))});
+    if (inner->by == k)
+      return make(Op::band, t, {inner->base, constant(t, static_cast<int64_t>(~uint64_t{0} >> (64 - width + k)))});
   }
   if (!facts_.nonnegative(x)) return std::nullopt;
   if (facts_.range(x).hi >> k == 0) return constant(t, 0);
-  if (const auto inner = with_constant(x, Op::mul); inner && inner->by > 0 && inner->by % (int64_t{1} << k) == 0 && did_not_wrap(x, inner->base))
+  if (const auto inner = with_constant(x, Op::mul);
+      inner && inner->by > 0 && inner->by % (int64_t{1} << k) == 0 && did_not_wrap(x, inner->base))
     return make(Op::mul, t, {inner->base, constant(t, inner->by >> k)});
   // (a multiple of 2^k, plus c) / 2^k
   if (const auto inner = with_constant(x, Op::add);
@@ -145,7 +164,8 @@ Folder::Folded Folder::divide(Op op, ValueId x, ValueId y) {
   if (rx.lo >= 0 && ry.lo > rx.hi) return constant(t, 0);
   if (!c) return std::nullopt;
   if (const auto k = log2_of(t.scalar, *c)) return make(Op::shr_u, t, {x, constant(kI32, *k)});
-  if (const auto inner = with_constant(x, Op::mul); inner && *c > 0 && inner->by > 0 && inner->by % *c == 0 && did_not_wrap(x, inner->base))
+  if (const auto inner = with_constant(x, Op::mul);
+      inner && *c > 0 && inner->by > 0 && inner->by % *c == 0 && did_not_wrap(x, inner->base))
     return make(Op::mul, t, {inner->base, constant(t, inner->by / *c)});
   return std::nullopt;
 }
@@ -199,7 +219,8 @@ Folder::Folded Folder::masked(ValueId x, int64_t mask) {
   if (!std::has_single_bit(static_cast<uint64_t>(mask) + 1)) return std::nullopt;
   const Range r = facts_.range(x);
   if (r.lo >= 0 && r.hi <= mask) return x;
-  if (const auto inner = with_constant(x, Op::add); inner && facts_.multiple(inner->base) > mask) return constant(t, inner->by & mask);
+  if (const auto inner = with_constant(x, Op::add); inner && facts_.multiple(inner->base) > mask)
+    return constant(t, inner->by & mask);
   return std::nullopt;
 }
 

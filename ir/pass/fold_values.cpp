@@ -23,14 +23,17 @@ Folder::Folded Folder::floating(Op op, Args& args) {
 Folder::Folded Folder::convert(Op op, ValueId x, const Type& to) {
   switch (op) {
     case Op::zext:
-    case Op::sext: return extend(op, x, to);
-    case Op::trunc: return truncate(x, to);
+    case Op::sext:
+      return extend(op, x, to);
+    case Op::trunc:
+      return truncate(x, to);
     case Op::fcvt: {
       if (type(x) == to) return x;
-      const Folded inner = operand_of(x, Op::fcvt);   // there and back
+      const Folded inner = operand_of(x, Op::fcvt);  // there and back
       return inner && type(*inner) == to && type(x).scalar == Scalar::f32 ? inner : std::nullopt;
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -44,7 +47,8 @@ Folder::Folded Folder::extend(Op op, ValueId x, const Type& to) {
     const Range whole = facts_.range(*inner);
     const bool index = whole.index && from.scalar == Scalar::i32;
     if (whole.lo >= 0 && (index || whole.hi >> (bits(from.scalar) - 1) == 0)) return inner;
-    if (op == Op::zext) return make(Op::band, to, {*inner, constant(to, static_cast<int64_t>(~uint64_t{0} >> (64 - bits(from.scalar))))});
+    if (op == Op::zext)
+      return make(Op::band, to, {*inner, constant(to, static_cast<int64_t>(~uint64_t{0} >> (64 - bits(from.scalar))))});
   }
   if (op == Op::sext && r.lo >= 0) return make(Op::zext, to, {x});
   // The constant part of an index comes out; what is left must not wrap in the narrow type.
@@ -90,7 +94,8 @@ Folder::Folded Folder::regroup(Op op, const Attr& attr, const Args& args, const 
   if (!whole || type(*whole) != result) return std::nullopt;
   for (size_t lane = 0; lane < args.size(); lane++) {
     const Inst* def = f_.def(args[lane]);
-    if (!def || def->op != Op::get || def->args[0] != *whole || def->attr.imm != static_cast<int64_t>(lane)) return std::nullopt;
+    if (!def || def->op != Op::get || def->args[0] != *whole || def->attr.imm != static_cast<int64_t>(lane))
+      return std::nullopt;
   }
   return whole;
 }

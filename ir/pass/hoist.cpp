@@ -1,5 +1,5 @@
-// Loop-invariant pure values leave their loops, from the innermost one outward in one walk. Integer sums are regrouped on
-// the way, so that an address of many terms costs one addition a turn.
+// Loop-invariant pure values leave their loops, from the innermost one outward in one walk. Integer sums are regrouped
+// on the way, so that an address of many terms costs one addition a turn.
 #include "ir/thread.h"
 
 namespace lathe::thread {
@@ -35,13 +35,14 @@ class Hoist {
   InstId regroup(InstId id, uint32_t depth) {
     if (!is_integer_add(id)) return kNone;
     const std::vector<ValueId> args = f_.inst(id).args;
-    const size_t inner = depth_[args[0]] >= depth ? 0 : 1;         // the operand that changes
+    const size_t inner = depth_[args[0]] >= depth ? 0 : 1;  // the operand that changes
     const InstId def = f_.values[args[inner]].def;
-    if (depth_[args[inner]] < depth || depth_[args[1 - inner]] >= depth || def == kNone || !is_integer_add(def)) return kNone;
+    if (depth_[args[inner]] < depth || depth_[args[1 - inner]] >= depth || def == kNone || !is_integer_add(def))
+      return kNone;
     const std::vector<ValueId> terms = f_.inst(def).args;
     const size_t changing = depth_[terms[0]] >= depth ? 0 : 1;
     const ValueId fixed = terms[1 - changing], other = args[1 - inner];
-    if (depth_[fixed] >= depth) return kNone;
+    if (depth_[fixed] >= depth || f_.def(other) == nullptr || f_.def(other)->op == Op::constant) return kNone;
     // A pointer that stood first stays first.
     std::vector<ValueId> pair = inner == 0 ? std::vector<ValueId>{fixed, other} : std::vector<ValueId>{other, fixed};
     const InstId sum = f_.add_inst(Op::add, {}, std::move(pair), {Type(f_.type(other))}, {}, f_.inst(id).loc);
@@ -58,14 +59,15 @@ class Hoist {
   /// Constants leave branches too. Fragments stay: they are large, and cheap to make where they are used.
   bool may_leave(InstId id, uint32_t depth, bool is_loop) const {
     const Func::Inst& i = f_.inst(id);
-    if (info(i.op).effect != Effect::pure || (!is_loop && i.op != Op::constant) || f_.type(i.results[0]).is_frag()) return false;
+    if (info(i.op).effect != Effect::pure || (!is_loop && i.op != Op::constant) || f_.type(i.results[0]).is_frag())
+      return false;
     for (const ValueId a : i.args)
       if (depth_[a] >= depth || f_.type(a).is_frag()) return false;
     return true;
   }
 
   Func& f_;
-  std::vector<uint32_t> depth_;            ///< by value: how many blocks around its definition
+  std::vector<uint32_t> depth_;  ///< by value: how many blocks around its definition
 };
 
 }  // namespace

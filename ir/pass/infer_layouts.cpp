@@ -87,8 +87,10 @@ class Inference {
       case Op::mma_scaled:
       case Op::load:
       case Op::fill:
-      case Op::iota: return false;
-      case Op::reduce: return known(inst.args[0]) && assign(r, reduced(inst));
+      case Op::iota:
+        return false;
+      case Op::reduce:
+        return known(inst.args[0]) && assign(r, reduced(inst));
       case Op::transpose:
         if (known(inst.args[0])) {
           const std::vector<int> order(inst.attr.shape.begin(), inst.attr.shape.end());
@@ -104,8 +106,10 @@ class Inference {
           return assign(r, view_layout(*from.layout, from.elem.bits, inst.attr.elem.bits));
         }
         break;
-      case Op::broadcast: break;
-      default: return spread_elementwise(inst);
+      case Op::broadcast:
+        break;
+      default:
+        return spread_elementwise(inst);
     }
     return spread_back(inst);
   }
@@ -174,20 +178,28 @@ class Inference {
     return other;
   }
 
-  /// A plain load whose layout gives every subgroup its own copy, or narrow accesses, comes in coalesced and is converted.
+  /// A plain load whose layout gives every subgroup its own copy, or wastes most of each sector, comes in coalesced and
+  /// is converted.
   void reconsider_loads() {
     for (InstId id : order_) {
       const Func::Inst& inst = f_.inst(id);
       if (inst.op != Op::load) continue;
       const Type& view = f_.type(inst.args[0]);
       const ValueId r = inst.results[0];
-      if (view.packed || view.form == Form::shared || pinned_.contains(r)) continue;
-      const Type& tile = f_.type(r);
-      const Layout better = coalesced(tile.shape, tile.elem.bits, threads_);
-      if (copies_over_subgroups(*tile.layout) > 1 && tile.elem.bits >= 8 &&
-          tile.layout->elements() * tile.elem.bits >= 128 * threads_)
-        f_.values[r].type.layout = better;
+      if (view.packed || view.form == Form::shared || pinned_.contains(r) || !worth_exchange(f_.type(r))) continue;
+      if (copies_over_subgroups(*f_.type(r).layout) > 1 || wasteful(f_.type(r), 4))
+        f_.values[r].type.layout = direct(f_.type(r));
     }
+  }
+  Layout direct(const Type& t) const { return coalesced(t.shape, t.elem.bits, threads_); }
+  /// Large enough to gain from a trip through shared memory, small enough to make it.
+  bool worth_exchange(const Type& t) const {
+    const int64_t bytes = t.layout->elements() * t.elem.bits / 8;
+    return t.elem.bits >= 8 && bytes >= 16 * t_.subgroup_size && 2 * bytes <= t_.shared_bytes;
+  }
+  bool wasteful(const Type& t, double limit) const {
+    const double ratio = sector_ratio(*t.layout, t.elem.bits, t_.subgroup_size);
+    return ratio > limit && ratio > 2 * sector_ratio(direct(t), t.elem.bits, t_.subgroup_size);
   }
   int64_t copies_over_subgroups(const Layout& l) const {
     int64_t below = threads_, copies = 1;
@@ -228,11 +240,17 @@ class Inference {
   /// operand_layouts, and for carried values what they must agree with.
   Result<std::vector<std::optional<Layout>>> wanted(const Func::Inst& inst) const {
     TRY_ASSIGN(auto want, operand_layouts(f_, inst, t_));
-    auto plain = [&](size_t i) {           // a partial tile is completed before anything but a sum reads it
+    auto plain = [&](size_t i) {  // a partial tile is completed before anything but a sum reads it
       const Type& t = f_.type(inst.args[i]);
       if (t.is_tile() && is_partial(*t.layout)) want[i] = coalesced(t.shape, t.elem.bits, threads_);
     };
-    if (inst.op == Op::store) plain(inst.args.size() - 1);
+    if (inst.op == Op::store) {
+      plain(inst.args.size() - 1);
+      const Type& t = f_.type(inst.args.back());
+      const bool global = f_.type(inst.args[0]).form == Form::view;
+      if (global && !want.back() && !pinned_.contains(inst.args.back()) && worth_exchange(t) && wasteful(t, 2))
+        want.back() = direct(t);
+    }
     if (inst.op == Op::reduce) plain(0);
     if (inst.op == Op::loop)
       for (size_t i = 0; i < inst.results.size(); i++) want[i + 3] = f_.type(inst.results[i]).layout;

@@ -1,5 +1,7 @@
 // What each Tile IR operation asks of the layouts of its operands.
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "ir/pass/passes.h"
 
@@ -55,7 +57,7 @@ Layout coalesced(const Coord& shape, int elem_bits, int64_t threads) {
   const int64_t elements = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
   int64_t vec = 1;
   while (vec * 2 * elem_bits <= 128 && left[last] % (vec * 2) == 0 && elements / (vec * 2) >= threads) vec *= 2;
-  while (vec * elem_bits < 8 && left[last] % (vec * 2) == 0) vec *= 2;     // a store never splits a byte
+  while (vec * elem_bits < 8 && left[last] % (vec * 2) == 0) vec *= 2;  // a store never splits a byte
   S.push_back({vec, static_cast<int>(last), 1});
   left[last] /= vec;
   weight[last] = vec;
@@ -66,12 +68,27 @@ Layout coalesced(const Coord& shape, int elem_bits, int64_t threads) {
     left[i] /= n;
     weight[i] *= n;
     todo /= n;
-    if (left[i] > 1 && todo > 1) break;    // row-major order ends here: the rest of the threads hold copies
+    if (left[i] > 1 && todo > 1) break;  // row-major order ends here: the rest of the threads hold copies
   }
   T.insert(T.begin(), {todo, Mode::kReplicate, 0});
   for (size_t i = shape.size(); i-- > 0;) outer.insert(outer.begin(), {left[i], static_cast<int>(i), weight[i]});
   outer.insert(outer.end(), S.begin(), S.end());
   return Layout(shape, T, outer);
+}
+
+double sector_ratio(const Layout& l, int elem_bits, int64_t subgroup_size) {
+  constexpr int64_t kSectorBits = 256;
+  const MemoryLayout rows = row_major(l.shape(), int64_t{1} << 24);
+  const int64_t elems = wide_access(l, rows, std::max(1, 128 / elem_bits)).elems;
+  std::map<int64_t, std::set<int64_t>> accesses;  // of one thread, by first element -> sectors of all lanes
+  for (int64_t s = 0; s < l.slots(); s++) {
+    const int64_t mine = rows.address(l.at(0, s)) / elems;
+    for (int64_t lane = 0; lane < subgroup_size; lane++)
+      accesses[mine].insert(rows.address(l.at(lane, s)) * elem_bits / kSectorBits);
+  }
+  int64_t touched = 0;
+  for (const auto& [first, sectors] : accesses) touched += static_cast<int64_t>(sectors.size());
+  return static_cast<double>(touched * kSectorBits) / static_cast<double>(l.slots() * subgroup_size * elem_bits);
 }
 
 Result<MmaPlan> plan_of(const Func& f, const Func::Inst& inst, const Target& t) {
@@ -100,7 +117,8 @@ Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const 
         for (const Mode& m : plan.c.S())
           if (m.d == 0) S.push_back(m);
         for (Mode& m : T)
-          if (m.d == Mode::kPartial) m = s[1] % m.n == 0 && m.n > 1 ? Mode{m.n, 1, s[1] / m.n} : Mode{m.n, Mode::kReplicate, 0};
+          if (m.d == Mode::kPartial)
+            m = s[1] % m.n == 0 && m.n > 1 ? Mode{m.n, 1, s[1] / m.n} : Mode{m.n, Mode::kReplicate, 0};
         int64_t owned = s[1];
         for (const Mode& m : T)
           if (m.d == 1) owned /= m.n;
@@ -127,11 +145,13 @@ Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const 
     case Op::reduce:
     case Op::convert:
     case Op::load:
-    case Op::store: return want;           // any layout will do
+    case Op::store:
+      return want;  // any layout will do
     case Op::loop:
     case Op::cond:
-    case Op::yield: return want;           // carried values are unified by inference itself
-    default:                               // element by element: all alike
+    case Op::yield:
+      return want;  // carried values are unified by inference itself
+    default:        // element by element: all alike
       for (size_t i = 0; i < inst.args.size(); i++)
         if (f.type(inst.args[i]).is_tile()) want[i] = result;
       return want;

@@ -37,7 +37,7 @@ std::vector<Renumber> k_order(const Atom& atom, int64_t steps, int64_t parts) {
     return out;
   };
   for (const Mode& m : k_modes(atom.layout_b.S())) take(m.n, m.w);
-  int64_t near = 1;                        // steps that fill the 16 bytes
+  int64_t near = 1;  // steps that fill the 16 bytes
   while (next * near < wanted && steps % (near * 2) == 0) near *= 2;
   take(near, ak);
   for (const Mode& m : k_modes(atom.layout_b.T())) take(m.n, m.w);
@@ -69,9 +69,9 @@ Result<MmaPlan> plan_mma(const MmaShape& s, const std::array<int, 3>& split, con
     p.b = *b2;
     return p;
   }
-  return unsupported(fmt::format("{}: no matrix instruction for {} x {} -> {} divides m {}, n {}, k {} over {} x {} x {} subgroups",
-                                 target.name, to_string(s.ab), to_string(s.ab), to_string(s.c), s.m, s.n, s.k, split[0],
-                                 split[1], split[2]));
+  return unsupported(fmt::format(
+      "{}: no matrix instruction for {} x {} -> {} divides m {}, n {}, k {} over {} x {} x {} subgroups", target.name,
+      to_string(s.ab), to_string(s.ab), to_string(s.c), s.m, s.n, s.k, split[0], split[1], split[2]));
 }
 
 }  // namespace lathe

@@ -15,12 +15,12 @@ struct MmaShape {
 
 /// Slot numbers are fixed by construction: with walk_x atoms a subgroup along each dimension,
 ///   a: (im * walk_k + ik) * la + i      b: (ik * walk_n + in) * lb + i      c: (im * walk_n + in) * lc + i
-/// K is renumbered (alike in a and b) so that a lane's elements of b are neighbours in k: first the slots of one atom, then
-/// of as many steps as fill 16 bytes, then the lanes, then the other steps, then the subgroups.
+/// K is renumbered (alike in a and b) so that a lane's elements of b are neighbours in k: first the slots of one atom,
+/// then of as many steps as fill 16 bytes, then the lanes, then the other steps, then the subgroups.
 struct MmaPlan {
   const Atom* atom = nullptr;
   int64_t walk_m = 1, walk_n = 1, walk_k = 1;
-  Layout a, b, c;                          ///< c is partial when the subgroups divide k
+  Layout a, b, c;  ///< c is partial when the subgroups divide k
 };
 
 /// The first atom of the target that has the element types and divides the tile as `split` (subgroups along m, n, k)

@@ -8,7 +8,7 @@ void optimise(Func& f) {
   cse(f);
   dce(f);
   hoist(f);
-  fold(f);         // what left its loop stands beside what it folds with
+  fold(f);  // what left its loop stands beside what it folds with
   cse(f);
   vectorise(f);
   dce(f);

@@ -1,8 +1,8 @@
 #include "ir/pass/pack_program.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <numeric>
-#include <fmt/format.h>
 
 namespace lathe {
 namespace {
@@ -47,7 +47,7 @@ std::vector<Digit> storage_order(const PackedLayout& p) {
   for (const Mode& m : p.unit.T())
     if (m.d != Mode::kReplicate) append_primes(m, order);
   for (const auto* part : {&words, &halves, &fields}) order.insert(order.end(), part->begin(), part->end());
-  std::vector<Digit> merged;               // neighbours that continue each other are one digit
+  std::vector<Digit> merged;  // neighbours that continue each other are one digit
   for (const Digit& digit : order)
     if (!merged.empty() && merged.back().d == digit.d && merged.back().w == digit.w * digit.n)
       merged.back() = {merged.back().n * digit.n, digit.d, digit.w};

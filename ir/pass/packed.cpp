@@ -78,23 +78,27 @@ Result<PackedLayout> derive_packed(const Layout& l, Type elem, int64_t subgroup_
   if (elem.bits < 16 && 32 % elem.bits != 0)
     return unsupported(fmt::format("packed parameter: {} has no word layout", to_string(elem)));
   std::vector<Mode> digits = prime_digits(l.S()), S;
-  auto take = [&] {                        // one more slot digit, minor first
+  auto take = [&] {  // one more slot digit, minor first
     S.insert(S.begin(), digits.back());
     digits.pop_back();
   };
   while (!box(*lanes, S, rank) && !digits.empty()) take();
-  auto slots = [&] { return std::accumulate(S.begin(), S.end(), int64_t{1}, [](int64_t n, const Mode& m) { return n * m.n; }); };
+  auto slots = [&] {
+    return std::accumulate(S.begin(), S.end(), int64_t{1}, [](int64_t n, const Mode& m) { return n * m.n; });
+  };
   while (elem.bits < 16 && slots() * elem.bits % 128 != 0 && !digits.empty() && digits.back().d == rank - 1) take();
   const auto shape = box(*lanes, S, rank);
   if (!shape || (elem.bits < 16 && slots() * elem.bits % 128 != 0))
-    return unsupported(fmt::format("packed {}: a tile of layout {} is too small for a whole unit", to_string(elem), to_string(l)));
+    return unsupported(
+        fmt::format("packed {}: a tile of layout {} is too small for a whole unit", to_string(elem), to_string(l)));
   return PackedLayout{elem, Layout(*shape, *lanes, S)};
 }
 
 std::string pack_id(const PackedLayout& p) {
-  uint64_t h = 0xcbf29ce484222325;         // FNV-1a over the printed form
+  uint64_t h = 0xcbf29ce484222325;  // FNV-1a over the printed form
   for (char c : to_string(p.elem) + " " + to_string(p.unit)) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return fmt::format("{}-{}x{}-{:08x}", to_string(p.elem), p.unit_n(), p.unit_k(), static_cast<uint32_t>(h ^ (h >> 32)));
+  return fmt::format("{}-{}x{}-{:08x}", to_string(p.elem), p.unit_n(), p.unit_k(),
+                     static_cast<uint32_t>(h ^ (h >> 32)));
 }
 
 }  // namespace lathe

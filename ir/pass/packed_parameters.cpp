@@ -30,8 +30,8 @@ std::optional<Layout> coarsen(const Layout& l, int64_t span) {
   return Layout::make(shape, T, S);
 }
 
-/// The unit of a parameter that goes with weights of unit `weights` (their scales): one entry a row and group of columns,
-/// where the lanes that hold them find it. none where the tile is not made of such units.
+/// The unit of a parameter that goes with weights of unit `weights` (their scales): one entry a row and group of
+/// columns, where the lanes that hold them find it. none where the tile is not made of such units.
 std::optional<PackedLayout> beside(const Layout& l, lathe::Type elem, const PackedLayout& weights) {
   for (int64_t columns = 1; columns <= weights.unit_k(); columns *= 2) {
     if (weights.unit_k() % columns) break;

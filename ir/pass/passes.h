@@ -1,5 +1,6 @@
 #pragma once
-// The passes over Tile IR, in the order compile() runs them. Each is a free function; what it needs and gives is said here.
+// The passes over Tile IR, in the order compile() runs them. Each is a free function; what it needs and gives is said
+// here.
 #include <map>
 
 #include "ir/pass/mma_plan.h"
@@ -13,11 +14,12 @@ namespace lathe::tile {
 enum class Factor : uint8_t { operand, accumulator };
 
 /// Small-integer arithmetic that feeds a cast is made exact and cheap: cast(q) - z becomes cast_minus(q, z); with
-/// Factor::accumulator, mma(a * repeat(s), b, c) becomes mma_scaled(a, s, b, c).   needs: verified.   target-independent.
+/// Factor::accumulator, mma(a * repeat(s), b, c) becomes mma_scaled(a, s, b, c).   needs: verified. target-independent.
 void linearity(Func& f, Factor factor);
 
-/// `stages n` of a loop: its loads that depend on nothing but the index are issued n - 1 turns ahead and carried in
-/// registers (reads past an edge are 0, so no turn is special).   gives: no loop has stages.   target-independent.
+/// `stages n` of a loop: its loads that need nothing but the index, of views it does not write, are issued n - 1 turns
+/// ahead and carried in registers (reads past an edge are 0, so no turn is special).   gives: no loop has stages.
+/// target-independent.
 void prefetch(Func& f);
 
 /// Removes operations whose results nobody uses.
@@ -28,7 +30,8 @@ void drop_dead(Func& f);
 /// gives: every tile has a layout of subgroups * subgroup_size threads; each mma's operands have its plan's layouts.
 Result<Unit> infer_layouts(Func& f, const Target& t);
 
-/// The stored order of each packed parameter.   needs: infer_layouts.   unsupported: two loads of one ask for different units.
+/// The stored order of each packed parameter.   needs: infer_layouts.   unsupported: two loads of one ask for different
+/// units.
 Result<std::map<std::string, PackedLayout>> packed_parameters(const Func& f, const Target& t);
 
 /// The plan of an mma or mma_scaled of f.
@@ -45,5 +48,9 @@ std::optional<Layout> view_layout(const Layout& l, int from_bits, int to_bits);
 /// The layout of a tile of `threads` threads that moves 16 bytes a thread along the last dimension, neighbours first;
 /// threads that are left over hold copies.
 Layout coalesced(const Coord& shape, int elem_bits, int64_t threads);
+
+/// Bytes of 32-byte memory sectors that one subgroup touches for each byte it asks for, in a row-major view with long
+/// rows: 1 where every sector is used whole, 32 / element bytes at worst.
+double sector_ratio(const Layout& l, int elem_bits, int64_t subgroup_size);
 
 }  // namespace lathe::tile

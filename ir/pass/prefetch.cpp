@@ -1,5 +1,6 @@
 // Software pipelining in registers: see passes.h.
 #include <map>
+#include <set>
 
 #include "ir/pass/passes.h"
 
@@ -45,9 +46,14 @@ ValueId scalar_op(Func& f, Op op, ValueId a, ValueId b, std::vector<InstId>& out
   return f.inst(id).results[0];
 }
 
-/// Splits the body: scalar operations on index and outer values, and the global loads that need nothing else.
+/// Splits the body: scalar operations on index and outer values, and the global loads that need nothing else and read
+/// what the loop does not write.
 void find_movable(const Func& f, BlockId body, std::vector<InstId>& scalars, std::vector<InstId>& loads) {
-  std::map<ValueId, bool> movable;         // values made in the body
+  std::set<ValueId> written;
+  f.walk(body, [&](BlockId, size_t, InstId id) {
+    if (f.inst(id).op == Op::store) written.insert(f.inst(id).args[0]);
+  });
+  std::map<ValueId, bool> movable;  // values made in the body
   for (size_t i = 1; i < f.blocks[body].params.size(); i++) movable[f.blocks[body].params[i]] = false;
   for (InstId id : f.blocks[body].insts) {
     const Func::Inst& inst = f.inst(id);
@@ -55,7 +61,8 @@ void find_movable(const Func& f, BlockId body, std::vector<InstId>& scalars, std
     for (ValueId a : inst.args)
       if (auto it = movable.find(a); it != movable.end()) ok = ok && it->second;
     const bool is_scalar = ok && f.type(inst.results[0]).is_scalar() && info(inst.op).effect == Effect::pure;
-    const bool is_load = ok && inst.op == Op::load && f.type(inst.args[0]).form == Form::view;
+    const bool is_load =
+        ok && inst.op == Op::load && f.type(inst.args[0]).form == Form::view && !written.contains(inst.args[0]);
     for (ValueId r : inst.results) movable[r] = is_scalar;
     if (is_scalar) scalars.push_back(id);
     if (is_load) loads.push_back(id);

@@ -77,7 +77,7 @@ class Unroll {
 
   Func& f_;
   int64_t max_trips_;
-  std::vector<ValueId> now_;               ///< by value: what stands for it; kNone: itself
+  std::vector<ValueId> now_;  ///< by value: what stands for it; kNone: itself
 };
 
 }  // namespace

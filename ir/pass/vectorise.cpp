@@ -18,14 +18,18 @@ Space space_of(Op op) {
     case Op::load_global:
     case Op::store_global:
     case Op::frag_load:
-    case Op::frag_store: return kGlobal;
+    case Op::frag_store:
+      return kGlobal;
     case Op::load_shared:
     case Op::store_shared:
-    case Op::frag_load_shared: return kShared;
+    case Op::frag_load_shared:
+      return kShared;
     case Op::barrier:
     case Op::loop:
-    case Op::cond: return kEverywhere;
-    default: return kNowhere;
+    case Op::cond:
+      return kEverywhere;
+    default:
+      return kNowhere;
   }
 }
 
@@ -60,7 +64,7 @@ class Vectorise {
  private:
   struct Access {
     InstId inst;
-    size_t at;                             ///< position in the block
+    size_t at;  ///< position in the block
     int64_t imm;
   };
   /// Accesses with one meaning but for the immediate, with nothing between them that they may not pass.
@@ -71,8 +75,8 @@ class Vectorise {
     auto operator<=>(const Key&) const = default;
   };
   struct Plan {
-    std::map<size_t, std::vector<InstId>> at;      ///< merged accesses, by where: first load, last store
-    std::vector<bool> replaced;                    ///< by position
+    std::map<size_t, std::vector<InstId>> at;  ///< merged accesses, by where: first load, last store
+    std::vector<bool> replaced;                ///< by position
   };
   using Groups = std::map<Key, std::vector<Access>>;
 
@@ -80,7 +84,7 @@ class Vectorise {
 
   Plan plan_of(const std::vector<InstId>& insts) {
     Plan plan{{}, std::vector<bool>(insts.size(), false)};
-    Groups loads[2], stores[2];            // global, shared
+    Groups loads[2], stores[2];  // global, shared
     const auto finish = [&](Groups& groups) {
       for (auto& [key, accesses] : groups) cut(key, std::move(accesses), plan);
       groups.clear();
@@ -189,7 +193,7 @@ class Vectorise {
 
   Func& f_;
   Facts facts_;
-  std::vector<ValueId> now_;               ///< by value: what stands for it; kNone: itself
+  std::vector<ValueId> now_;  ///< by value: what stands for it; kNone: itself
 };
 
 }  // namespace

@@ -1,0 +1,253 @@
+// Every Tile IR operation on every device found, against the interpreter: same program, same tensors, awkward sizes.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "tests/device_kernel.h"
+
+using namespace lathe;
+
+namespace {
+
+/// What differs from the interpreter's result, or nothing. Values may differ by `ulps` steps of the element type.
+std::string difference(const tile::HostTensor& got, const tile::HostTensor& want, double relative) {
+  for (size_t i = 0; i < want.raw.size(); i++) {
+    if (got.raw[i] == want.raw[i]) continue;
+    const double g = decode(got.elem, got.raw[i]), w = decode(want.elem, want.raw[i]);
+    if (std::isnan(g) && std::isnan(w)) continue;
+    if (g == w || std::abs(g - w) <= relative * std::abs(w)) continue;
+    return fmt::format("element {}: {} ({:x}), expected {} ({:x})", i, g, got.raw[i], w, want.raw[i]);
+  }
+  return "";
+}
+
+std::set<tile::Op> covered;
+
+void check(const std::string& text, Tensors tensors, double relative = 0,
+           const std::map<std::string, uint64_t>& scalars = {}) {
+  const auto f = tile::parse(text, "test.tile");
+  REQUIRE_MESSAGE(f.has_value(), (f ? "" : f.error().text));
+  for (const BlockId block : {f->grid, f->body})
+    f->walk(block, [&](BlockId, size_t, InstId id) { covered.insert(f->inst(id).op); });
+  Tensors want = tensors;
+  const auto oracle = tile::interpret(*f, want, scalars);
+  REQUIRE_MESSAGE(oracle.has_value(), (oracle ? "" : oracle.error().text));
+  for (TestDevice& d : test_devices()) {
+    Tensors got = tensors;
+    const auto status = run_on(d, *f, got, scalars);
+    CHECK_MESSAGE(status.has_value(), d.device->info().id << ": " << (status ? "" : status.error().text) << "\n"
+                                                          << text);
+    if (!status) continue;
+    const std::string wrong = difference(got.at("y"), want.at("y"), relative);
+    CHECK_MESSAGE(wrong.empty(), d.device->info().id << ": " << wrong << "\n" << text);
+  }
+}
+
+tile::HostTensor zeros(Type elem, Coord shape) {
+  int64_t count = 1;
+  for (int64_t s : shape) count *= s;
+  return {elem, shape, std::vector<uint64_t>(static_cast<size_t>(count))};
+}
+
+/// y = expression of a, b, c (tiles of one type) over whole matrices with masked edges.
+void check_elements(const std::string& expression, Type in, Type out, double relative = 0) {
+  const std::string text = fmt::format(
+      "kernel t(x: {0}[R, C], z: {0}[R, C], v: {0}[R, C], y: {1}[R, C]) grid [ceildiv(R, 4), ceildiv(C, 32)] subgroups "
+      "2 {{\n"
+      "  r = group_id(0) * 4\n  k = group_id(1) * 32\n"
+      "  a = load(x[r, k], [4, 32])\n  b = load(z[r, k], [4, 32])\n  c = load(v[r, k], [4, 32])\n"
+      "  store(y[r, k], {2})\n}}\n",
+      to_string(in), to_string(out), expression);
+  static int turn = 0;  // every other program: small integers and masked edges, or any values in whole rows
+  const bool small = turn++ % 2 == 0;
+  const Coord shape = small ? Coord{5, 37} : Coord{4, 64};
+  check(text,
+        {{"x", random_tensor(in, shape, small, 1)},
+         {"z", random_tensor(in, shape, small, 2)},
+         {"v", random_tensor(in, shape, small, 3)},
+         {"y", zeros(out, shape)}},
+        relative);
+}
+
+const Type kFloats[] = {types::f32, types::f16, types::bf16};
+const Type kInts[] = {types::i32, types::u32, types::i64, types::u8, types::i8, types::u4, types::i4};
+
+}  // namespace
+
+TEST_CASE("there is a device, or the tests below are skipped by name") {
+  if (test_devices().empty()) MESSAGE("SKIPPED device_ops_test: no CUDA or Vulkan device here");
+  if (std::getenv("LATHE_REQUIRE_DEVICES")) CHECK_FALSE(test_devices().empty());
+}
+
+TEST_CASE("element operations on floats") {
+  for (const Type t : kFloats) {
+    for (const char* e : {"a + b", "a - b", "a * b", "min(a, b)", "max(a, b)", "-a", "abs(a)", "a - 3",
+                          "fill("
+                          "ELEM[4, 32], 2) * a"}) {
+      std::string text = e;
+      if (const size_t at = text.find("ELEM"); at != text.npos) text.replace(at, 4, to_string(t));
+      check_elements(text, t, t);
+    }
+    check_elements("fma(a, b, c)", t, t, t == types::f32 ? 1e-6 : 0.01);  // a software driver may round twice
+    check_elements("a / b", t, t, t == types::f32 ? 4e-7 : 0.008);
+    check_elements("exp(a)", t, t, t == types::f32 ? 2e-6 : 0.008);
+    check_elements("log2(abs(a) + 1)", t, t, t == types::f32 ? 2e-6 : 0.008);
+    check_elements("sqrt(abs(a))", t, t, t == types::f32 ? 4e-7 : 0.008);
+    check_elements("rsqrt(abs(a) + 1)", t, t, t == types::f32 ? 1e-6 : 0.008);
+    for (const char* e : {"a < b", "a <= b", "a == b", "a != b"})
+      check_elements(fmt::format("select({}, a, c)", e), t, t);
+  }
+}
+
+TEST_CASE("element operations on integers") {
+  for (const Type t : kInts) {
+    for (const char* e :
+         {"a + b", "a - b", "a * b", "a / b", "a % b", "min(a, b)", "max(a, b)", "a & b", "a | b", "a ^ b", "bnot(a)"})
+      check_elements(e, t, t);
+    check_elements("a << 2", t, t);
+    check_elements("a >> 2", t, t);
+    if (t.kind == Kind::sint) {
+      check_elements("-a", t, t);
+      check_elements("abs(a)", t, t);
+    }
+    for (const char* e : {"a < b", "a <= b", "a == b", "a != b"})
+      check_elements(fmt::format("select({}, a, c)", e), t, t);
+    check_elements("select((a < b) & (b < c), a, c)", t, t);
+    check_elements("select(bnot(a < b) | (b == c), a, c)", t, t);
+  }
+}
+
+TEST_CASE("casts between all types") {
+  std::vector<Type> all(std::begin(kFloats), std::end(kFloats));
+  all.insert(all.end(), std::begin(kInts), std::end(kInts));
+  for (const Type from : all)
+    for (const Type to : all)
+      if (from != to) check_elements(fmt::format("cast(a, {})", to_string(to)), from, to);
+  for (const Type from : {types::u4, types::i4, types::u8, types::i8})
+    for (const Type to : kFloats) check_elements(fmt::format("cast_minus(a, {}, 8)", to_string(to)), from, to);
+  for (const Type from : all) check_elements("cast(cast(a, bool), i32)", from, types::i32);
+}
+
+TEST_CASE("shapes: iota, broadcast, transpose, reshape, view") {
+  const Coord shape{7, 45};
+  const auto x = random_tensor(types::i32, shape, false, 9);
+  const auto kernel = [](const std::string& type, const std::string& body) {
+    return fmt::format(
+        "kernel t(x: {0}[R, C], y: {0}[R, C]) grid [ceildiv(R, 4), ceildiv(C, 32)] subgroups 2 {{\n  r = group_id(0) * "
+        "4\n"
+        "  k = group_id(1) * 32\n  a = load(x[r, k], [4, 32])\n{1}}}\n",
+        type, body);
+  };
+  check(kernel("i32", "  store(y[r, k], a * 1 + iota(i32[4, 32], 0) * 100 + iota(i32[4, 32], 1))\n"),
+        {{"x", x}, {"y", zeros(types::i32, shape)}});
+  check(kernel("i32", "  s = reduce(a, 1, max)\n  store(y[r, k], a + broadcast(s, [4, 32]))\n"),
+        {{"x", x}, {"y", zeros(types::i32, shape)}});
+  check(
+      kernel("i32", "  t = reshape(transpose(reshape(a, [2, 2, 8, 4]), [1, 0, 3, 2]), [4, 32])\n  store(y[r, k], t)\n"),
+      {{"x", x}, {"y", zeros(types::i32, shape)}});
+  for (const Type t : {types::u4, types::u8, types::f16, types::bf16, types::f32}) {
+    const auto in = random_tensor(t, shape, true, 4);
+    check(kernel(to_string(t), fmt::format("  store(y[r, k], view(view(a, u32) ^ 0, {}))\n", to_string(t))),
+          {{"x", in}, {"y", zeros(t, shape)}});
+  }
+}
+
+TEST_CASE("reductions over every dimension and kind, inside lanes, subgroups and workgroups") {
+  for (const Type t : {types::f32, types::f16, types::i32})
+    for (const int d : {0, 1})
+      for (const char* kind : {"sum", "max", "min"})
+        for (const int subgroups : {1, 4}) {
+          const std::string tile = d == 0 ? "[1, 64]" : "[16, 1]";
+          const std::string text = fmt::format(
+              "kernel t(x: {0}[R, C], y: {0}[{1}]) grid [1] subgroups {2} {{\n  a = load(x[0, 0], [16, 64])\n"
+              "  store(y[0, 0], reduce(a, {3}, {4}))\n}}\n",
+              to_string(t), d == 0 ? "1, C" : "R, 1", subgroups, d, kind);
+          check(text,
+                {{"x", random_tensor(t, {13, 51}, true, 5)}, {"y", zeros(t, d == 0 ? Coord{1, 51} : Coord{13, 1})}});
+        }
+}
+
+TEST_CASE("matrix products in every type, whole and scaled") {
+  for (const Type t : {types::f16, types::bf16, types::f32}) {
+    const std::string text = fmt::format(
+        "kernel t(x: {0}[M, K], w: {0}[K, N], y: f32[M, N]) grid [ceildiv(M, 32), ceildiv(N, 16)] subgroups 2 {{\n"
+        "  m = group_id(0) * 32\n  n = group_id(1) * 16\n  acc = fill(f32[32, 16], 0)\n"
+        "  for k in 0 .. K step 64 stages 2 {{\n    acc = mma(load(x[m, k], [32, 64]), load(w[k, n], [64, 16]), acc)\n "
+        " }}\n"
+        "  store(y[m, n], acc)\n}}\n",
+        to_string(t));
+    for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {37, 19, 101}, {64, 32, 128}})
+      check(text, {{"x", random_tensor(t, {m, k}, true, 1)},
+                   {"w", random_tensor(t, {k, n}, true, 2)},
+                   {"y", zeros(types::f32, {m, n})}});
+  }
+  const std::string scaled =
+      "kernel t(x: f16[M, K], s: f16[M, G], w: f16[K, N], y: f32[M, N]) grid [ceildiv(M, 32), ceildiv(N, 16)] "
+      "subgroups [1, 1, 2] {\n"
+      "  m = group_id(0) * 32\n  n = group_id(1) * 16\n  acc = fill(f32[32, 16], 0)\n"
+      "  for k in 0 .. K step 128 {\n    acc = mma_scaled(load(x[m, k], [32, 128]), load(s[m, k / 64], [32, 2]), "
+      "load(w[k, n], [128, 16]), acc)\n  }\n"
+      "  store(y[m, n], acc)\n}\n";
+  check(scaled, {{"x", random_tensor(types::f16, {37, 200}, true, 1)},
+                 {"s", random_tensor(types::f16, {37, 4}, true, 3)},
+                 {"w", random_tensor(types::f16, {200, 19}, true, 2)},
+                 {"y", zeros(types::f32, {37, 19})}});
+}
+
+TEST_CASE("a subgroup split of k gives partial tiles that any use completes") {
+  for (const char* use : {"acc", "acc + acc", "max(acc, acc - 1)", "acc - broadcast(reduce(acc, 1, max), [16, 16])"}) {
+    const std::string text = fmt::format(
+        "kernel t(x: f16[M, K], w: f16[K, N], y: f32[M, N]) grid [ceildiv(M, 16), ceildiv(N, 16)] subgroups [1, 1, 4] "
+        "{{\n"
+        "  m = group_id(0) * 16\n  n = group_id(1) * 16\n  acc = fill(f32[16, 16], 3)\n"
+        "  for k in 0 .. K step 256 {{\n    acc = mma(load(x[m, k], [16, 256]), load(w[k, n], [256, 16]), acc)\n  }}\n"
+        "  store(y[m, n], {})\n}}\n",
+        use);
+    check(text, {{"x", random_tensor(types::f16, {16, 300}, true, 1)},
+                 {"w", random_tensor(types::f16, {300, 16}, true, 2)},
+                 {"y", zeros(types::f32, {16, 16})}});
+  }
+}
+
+TEST_CASE("shared tiles, loops and branches") {
+  const auto x = random_tensor(types::i32, {8, 32}, false, 9);
+  check(
+      "kernel t(x: i32[R, C], y: i32[R, C]) grid [1] subgroups 4 {\n  sh = shared(i32[8, 32])\n  a = load(x[0, 0], [8, "
+      "32])\n"
+      "  for i in 0 .. 3 step 1 {\n    store(sh[0, 0], a)\n    b = load(sh[1, 2], [8, 32])\n    store(sh[2, 3], b)\n   "
+      " a = a + load(sh[0, 0], [8, 32])\n  }\n"
+      "  store(y[0, 0], a)\n}\n",
+      {{"x", x}, {"y", zeros(types::i32, {8, 32})}});
+  check(
+      "kernel t(x: i32[R, C], y: i32[R, C], n: i64) grid [R] subgroups 1 {\n  r = group_id(0)\n  a = load(x[r, 0], [1, "
+      "32])\n"
+      "  if r < n {\n    a = a * 3\n    if r == 1 {\n      a = a - 7\n    }\n  } else {\n    a = a + 1\n  }\n"
+      "  for i in 0 .. r step 2 {\n    a = a + cast(fill(i64[1, 32], i), i32)\n  }\n  store(y[r, 0], a)\n}\n",
+      {{"x", x}, {"y", zeros(types::i32, {8, 32})}}, 0, {{"n", 4}});
+}
+
+TEST_CASE("rows past an edge read 0 and are not written, NaN there does not leak") {
+  tile::HostTensor x = random_tensor(types::f16, {3, 40}, true, 2), y = zeros(types::f32, {3, 5});
+  for (size_t c = 33; c < 40; c++) x.raw[c] = 0x7e00;  // NaN in columns that no product may read
+  check(
+      "kernel t(x: f16[M, K] stride [ldx, 1], w: f16[K, N], y: f32[M, N]) grid [1] subgroups 1 {\n"
+      "  acc = mma(load(x[0, 0], [16, 64]), load(w[0, 0], [64, 16]), fill(f32[16, 16], 0))\n  store(y[0, 0], acc)\n}\n",
+      {{"x",
+        [&] {
+          auto t = x;
+          t.shape = {3, 40};
+          return t;
+        }()},
+       {"w", random_tensor(types::f16, {40, 5}, true, 3)},
+       {"y", y}},
+      0, {{"ldx", 40}});
+}
+
+TEST_CASE("every operation of the table ran on a device") {
+  if (test_devices().empty()) return;
+  for (int i = 0; i < tile::kOpCount; i++) {
+    const auto op = static_cast<tile::Op>(i);
+    if (op == tile::Op::convert) continue;  // inference's own: every case above makes some
+    CHECK_MESSAGE(covered.contains(op), "no case runs " << std::string(tile::info(op).name));
+  }
+}

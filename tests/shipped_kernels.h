@@ -1,0 +1,78 @@
+#pragma once
+// Every kernel we ship, as the tests of the compiler's promises build it: all formats, groups and row kernels, with the
+// schedules a target has for them.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "ir/compile.h"
+#include "model/matmul.h"
+#include "tests/targets.h"
+
+namespace lathe {
+
+struct ShippedKernel {
+  std::string name;  ///< "u4 g128 n32 m8 k512 s1x1x4 stages2"
+  tile::Func func;
+};
+
+struct NamedFormat {
+  const char* name;
+  kernels::WeightFormat format;
+};
+inline constexpr NamedFormat kFormats[] = {
+    {"f16", {.code = types::f16, .group = 0}},
+    {"u4 zero 8", {.code = types::u4, .constant_zero = 8}},
+    {"i4", {.code = types::i4}},
+    {"u4 zeros", {.code = types::u4, .zeros = true}},
+};
+inline constexpr int64_t kGroups[] = {0, 32, 128};
+
+/// Each format with each group; f16 weights have none.
+inline std::vector<NamedFormat> shipped_formats() {
+  std::vector<NamedFormat> out;
+  for (NamedFormat f : kFormats)
+    for (const int64_t group : kGroups)
+      if (f.format.scaled() || group == f.format.group) {
+        f.format.group = group;
+        out.push_back(f);
+      }
+  return out;
+}
+
+inline tile::Func built(Result<tile::Func> f) {
+  REQUIRE_MESSAGE(f, f.error().text);
+  return std::move(*f);
+}
+
+inline ShippedKernel shipped_matmul(const NamedFormat& f, const Schedule& s, bool biased) {
+  return {fmt::format("{} g{} {}{}", f.name, f.format.group, to_string(s), biased ? " bias" : ""),
+          built(kernels::matmul(f.format, types::f16, biased, s))};
+}
+
+inline std::vector<ShippedKernel> shipped_matmuls(const Target& t) {
+  std::vector<ShippedKernel> out;
+  for (const NamedFormat& f : shipped_formats())
+    for (const Schedule& s : schedules_of(t, f.format)) out.push_back(shipped_matmul(f, s, out.size() % 2 == 0));
+  return out;
+}
+
+inline std::vector<ShippedKernel> shipped_row_kernels() {
+  std::vector<ShippedKernel> out;
+  for (const Type t : {types::f16, types::f32}) {
+    out.push_back({"softmax " + to_string(t), built(kernels::softmax(t, 4, 1024, 4))});
+    out.push_back({"rmsnorm " + to_string(t), built(kernels::rmsnorm(t, 4, 1024, 4))});
+    out.push_back({"transpose " + to_string(t), built(kernels::transpose(t, 32, 4))});
+  }
+  return out;
+}
+
+inline std::vector<ShippedKernel> shipped_kernels(const Target& t) {
+  std::vector<ShippedKernel> out = shipped_matmuls(t);
+  for (ShippedKernel& k : shipped_row_kernels()) out.push_back(std::move(k));
+  return out;
+}
+
+}  // namespace lathe
