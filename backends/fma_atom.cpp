@@ -17,4 +17,10 @@ Atom fma_atom(int lanes_m, int lanes_n, Type ab) {
   return atom;
 }
 
+void append_fma_atoms(Target& target) {
+  for (int lanes_n = 1; lanes_n * lanes_n <= target.subgroup_size; lanes_n *= 2)
+    for (const Type ab : {types::f16, types::bf16, types::f32})
+      target.atoms.push_back(fma_atom(target.subgroup_size / lanes_n, lanes_n, ab));
+}
+
 }  // namespace lathe

@@ -8,4 +8,8 @@ namespace lathe {
 /// along m copies of b. Element types a, b = ab and c = f32.
 Atom fma_atom(int lanes_m, int lanes_n, Type ab);
 
+/// Appends the multiply-add atoms of a target, for every float type: all lanes along m first (a lane then owns whole
+/// rows of a, and the stored order of weights), then ever squarer ones for tiles that those do not divide.
+void append_fma_atoms(Target& target);
+
 }  // namespace lathe

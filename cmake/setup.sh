@@ -61,7 +61,8 @@ build() {
   log=$(mktemp)
   heading "building $* ($preset)"
   LATHE_CCACHE=$(command -v ccache || true)
-  export LATHE_CCACHE
+  # Another clone on this machine finds what this one compiled.
+  export LATHE_CCACHE CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
   # The log is shown only when something is wrong: cmake says the same hundred lines each time.
   if ! (cd "$top" && cmake --preset "$preset" -DCMAKE_PREFIX_PATH="$deps/khronos") >"$log" 2>&1; then
     cat "$log" >&2

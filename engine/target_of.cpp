@@ -114,7 +114,7 @@ Result<Target> measure(runtime::Device& device, std::vector<std::string>& lines)
   } else {
     t = vulkan_facts(info);
     TRY(probe_atoms(device, t, lines));
-    for (const Type ab : {types::f16, types::bf16, types::f32}) t.atoms.push_back(fma_atom(t.subgroup_size, 1, ab));
+    append_fma_atoms(t);
   }
   if (!t.atoms.empty()) {
     TRY_ASSIGN(t.mma_f16_subnormals, probe_f16_subnormals(device, t, t.atoms.front()));

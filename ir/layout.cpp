@@ -6,7 +6,7 @@
 
 namespace lathe {
 
-std::optional<Layout> Layout::make(Coord shape, Modes T, Modes S) {
+std::optional<Layout> Layout::make(Coord shape, const Modes& T, const Modes& S) {
   Layout l;
   l.T_ = canonical(T);
   l.S_ = canonical(S);
@@ -15,8 +15,8 @@ std::optional<Layout> Layout::make(Coord shape, Modes T, Modes S) {
   return l;
 }
 
-Layout::Layout(Coord shape, Modes T, Modes S) {
-  std::optional<Layout> made = make(std::move(shape), std::move(T), std::move(S));
+Layout::Layout(Coord shape, const Modes& T, const Modes& S) {
+  std::optional<Layout> made = make(std::move(shape), T, S);
   if (!made) internal_abort("the modes of a layout do not form a chain");
   *this = std::move(*made);
 }

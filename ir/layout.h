@@ -32,9 +32,9 @@ class Layout {
  public:
   Layout() = default;  ///< rank 0, one thread, one slot
   /// none when the modes do not form the chains above or S holds R or P.
-  static std::optional<Layout> make(Coord shape, std::vector<Mode> T, std::vector<Mode> S);
+  static std::optional<Layout> make(Coord shape, const std::vector<Mode>& T, const std::vector<Mode>& S);
   /// As make; the caller knows the modes are valid. Aborts with "internal error" otherwise.
-  Layout(Coord shape, std::vector<Mode> T, std::vector<Mode> S);
+  Layout(Coord shape, const std::vector<Mode>& T, const std::vector<Mode>& S);
 
   const Coord& shape() const { return shape_; }
   const std::vector<Mode>& T() const { return T_; }

@@ -46,6 +46,7 @@ Elems elems_of(Op op) {
       return Elems::bits;
     case Op::fma:
     case Op::exp:
+    case Op::exp2:
     case Op::log2:
     case Op::sqrt:
     case Op::rsqrt:

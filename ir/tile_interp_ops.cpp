@@ -116,6 +116,8 @@ Result<Raw> float_op(Op op, const Operands& args, lathe::Type elem) {
       return each([](double a) { return std::fabs(a); });
     case Op::exp:
       return each([](double a) { return std::exp(a); });
+    case Op::exp2:
+      return each([](double a) { return std::exp2(a); });
     case Op::log2:
       return each([](double a) { return std::log2(a); });
     case Op::sqrt:

@@ -307,7 +307,7 @@ Result<std::vector<V>> Parser::elementwise(Op op, const std::vector<Expr>& args,
   return values;
 }
 
-Result<Parser::Expr> Parser::apply(Op op, std::vector<Expr> args, Attr attr, Loc loc) {
+Result<Parser::Expr> Parser::apply(Op op, const std::vector<Expr>& args, Attr attr, Loc loc) {
   for (const Expr& a : args)
     if (!a.is_literal() && a.value.id == kNone) return fail(a.loc, "this operation has no value");
   std::vector<V> values;

@@ -83,7 +83,7 @@ class Parser {
   Result<Coord> extents();
   Result<int64_t> integer(std::string_view what);
   Result<Expr> typed_literal();
-  Result<Expr> apply(Op op, std::vector<Expr> args, Attr attr, Loc loc);
+  Result<Expr> apply(Op op, const std::vector<Expr>& args, Attr attr, Loc loc);
   Result<std::vector<V>> elementwise(Op op, const std::vector<Expr>& args, Loc loc);
   Result<V> materialize(const Expr& e, lathe::Type elem);
   Result<V> materialize(const Expr& e);  ///< i64 or f32

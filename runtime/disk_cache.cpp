@@ -106,11 +106,14 @@ std::shared_ptr<const DiskCache> DiskCache::standard() {
 std::optional<std::vector<std::byte>> DiskCache::get(std::string_view key) const {
   const fs::path path = folder_ / key;
   std::error_code ec;
-  const uintmax_t size = fs::file_size(path, ec);
-  if (ec || size < sizeof(Header)) return std::nullopt;
-  std::ifstream in(path, std::ios::binary);
+  if (!fs::is_regular_file(path, ec)) return std::nullopt;
+  // The size is asked of the open file: another may take its name at any moment.
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : -1;
+  if (size < static_cast<std::streamoff>(sizeof(Header))) return std::nullopt;
+  in.seekg(0);
   Header header;
-  std::vector<std::byte> bytes(size - sizeof(Header));
+  std::vector<std::byte> bytes(static_cast<size_t>(size) - sizeof(Header));
   in.read(reinterpret_cast<char*>(&header), sizeof(Header));
   in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!in || header != header_of(bytes)) return std::nullopt;

@@ -1,4 +1,5 @@
-// Golden files: tests/golden/<pass>/*.tile hold a kernel, the passes to run, and the whole expected text of each target.
+// Golden files: tests/golden/<pass>/*.tile hold a kernel, the passes to run, and the whole expected text of each
+// target.
 //
 //   // What the file shows; any number of lines.
 //   // pass: layouts                          one line a pass, run in order
@@ -20,6 +21,7 @@
 #include <sstream>
 #include <variant>
 
+#include "backends/fma_atom.h"
 #include "ir/compile.h"
 #include "tests/scratch_files.h"
 #include "tests/targets.h"
@@ -34,7 +36,7 @@ struct Pass {
   std::vector<std::string> options;  ///< "factor=accumulator"
 };
 struct Golden {
-  std::string input;                 ///< the file up to its first expect
+  std::string input;  ///< the file up to its first expect
   std::vector<Pass> passes;
   std::vector<std::string> targets;
   std::vector<std::pair<std::string, std::string>> expects;
@@ -186,7 +188,8 @@ Result<Golden> read_golden(const std::string& text) {
   if (g.passes.empty()) return bad_input("no pass");
   if (g.targets.empty()) return bad_input("no target");
   for (const Pass& p : g.passes)
-    if (asks_nothing(g) && find_pass(p.name)->asks_target) return bad_input(fmt::format("pass {} asks for a target", p.name));
+    if (asks_nothing(g) && find_pass(p.name)->asks_target)
+      return bad_input(fmt::format("pass {} asks for a target", p.name));
   return g;
 }
 
@@ -254,8 +257,7 @@ Result<Unit> check_golden(const fs::path& path, bool bless) {
   TRY(check_expects(g));
   for (const auto& [target, text] : got)
     for (const auto& [name, want] : g.expects)
-      if (name == target && want != text)
-        return bad_input(fmt::format("{}: {}", target, difference(text, want)));
+      if (name == target && want != text) return bad_input(fmt::format("{}: {}", target, difference(text, want)));
   return Unit{};
 }
 
@@ -283,7 +285,8 @@ std::vector<std::string> check_folder(const fs::path& folder, bool bless) {
 TEST_CASE("every golden file gives the text it expects") {
   for (const char* pass : {"linearity", "prefetch", "layouts", "drop_dead", "lower"}) {
     CAPTURE(pass);
-    const auto faults = check_folder(fs::path(LATHE_SOURCE_DIR) / "tests/golden" / pass, std::getenv("BLESS") != nullptr);
+    const auto faults =
+        check_folder(fs::path(LATHE_SOURCE_DIR) / "tests/golden" / pass, std::getenv("BLESS") != nullptr);
     CHECK_MESSAGE(faults.empty(), fmt::format("\n{}", fmt::join(faults, "\n")));
   }
 }
@@ -341,13 +344,17 @@ TEST_CASE("a golden file that says nothing, or too much, is a failure") {
   CHECK(check_folder(scratch.path("linearity"), false) == std::vector<std::string>{"linearity: empty"});
 }
 
-TEST_CASE("the profiles are as to_json writes them") {
+TEST_CASE("the profiles are as to_json writes them, with the multiply-add atoms every target has") {
   int profiles = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(LATHE_SOURCE_DIR) / "tests/profiles")) {
     CAPTURE(entry.path());
     const auto target = test_target(entry.path().filename().string());
     REQUIRE_MESSAGE(target, target.error().text);
     CHECK(to_json(*target) == file_text(entry.path()));
+    Target again = *target;
+    std::erase_if(again.atoms, [](const Atom& a) { return a.source == MapSource::fma; });
+    append_fma_atoms(again);
+    CHECK(to_json(again) == to_json(*target));
     profiles++;
   }
   CHECK(profiles == 5);

@@ -82,6 +82,7 @@ std::vector<Row> float_rows() {
                {1 + 0x1p-11 + 0x1p-23, 1 + 0x1p-11}),
       elements(Op::neg, kF16, {{1, -0.0, kInf}}, {-1, 0.0, -kInf}),
       elements(Op::abs, kBF16, {{-1.5, -0.0, -kInf}}, {1.5, 0.0, kInf}),
+      elements(Op::exp2, kF32, {{0, -kInf, 1000, 3}}, {1, 0, kInf, 8}),
       elements(Op::exp, kF32, {{0, -kInf, 1000, 1}}, {1, 0, kInf, std::exp(1.0)}),
       elements(Op::log2, kF32, {{8, 0.25, 0, -1}}, {3, -2, -kInf, std::log2(-1.0)}),
       elements(Op::sqrt, kF16, {{9, 2, 0}}, {3, std::sqrt(2.0), 0}),

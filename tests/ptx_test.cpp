@@ -416,8 +416,8 @@ TEST_CASE("targets end with the multiply-add atoms; names are listed") {
     CHECK(to_string(last.layout_b) == "1x4 T[8:R 4:k1] S[]");
     CHECK(to_string(last.layout_c) == "8x4 T[8:m1 4:k1] S[]");
   }
-  CHECK(ptx_target("sm_75").value().atoms.size() == 4);
-  CHECK(ptx_target("sm_90a").value().atoms.size() == 8);
+  CHECK(ptx_target("sm_75").value().atoms.size() == 10);
+  CHECK(ptx_target("sm_90a").value().atoms.size() == 14);
   const auto unknown_target = ptx_target("sm_12");
   REQUIRE_FALSE(unknown_target);
   CHECK(unknown_target.error().code == Error::Code::bad_input);

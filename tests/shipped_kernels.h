@@ -4,10 +4,13 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "engine/packer.h"
 #include "ir/compile.h"
+#include "ir/pass/pack_program.h"
 #include "model/matmul.h"
 #include "tests/targets.h"
 
@@ -69,9 +72,34 @@ inline std::vector<ShippedKernel> shipped_row_kernels() {
   return out;
 }
 
+/// The stored orders of the target's matmuls, one of each.
+inline std::vector<PackedLayout> stored_orders(const Target& t) {
+  std::vector<PackedLayout> out;
+  for (const NamedFormat& f : shipped_formats())
+    for (const Schedule& s : schedules_of(t, f.format)) {
+      tile::Func laid_out = built(prepare(shipped_matmul(f, s, false).func, {}));
+      REQUIRE(tile::infer_layouts(laid_out, t));
+      const auto packed = tile::packed_parameters(laid_out, t);
+      REQUIRE_MESSAGE(packed, packed.error().text);
+      for (const auto& [name, p] : *packed)
+        if (std::find(out.begin(), out.end(), p) == out.end()) out.push_back(p);
+    }
+  return out;
+}
+
+inline std::vector<ShippedKernel> shipped_packers(const Target& t) {
+  std::vector<ShippedKernel> out;
+  for (const PackedLayout& p : stored_orders(t)) {
+    out.push_back({"pack " + pack_id(p), built(pack_program(p, plain_type(p.elem)))});
+    out.push_back({"unpack " + pack_id(p), built(unpack_program(p, plain_type(p.elem)))});
+  }
+  return out;
+}
+
 inline std::vector<ShippedKernel> shipped_kernels(const Target& t) {
   std::vector<ShippedKernel> out = shipped_matmuls(t);
   for (ShippedKernel& k : shipped_row_kernels()) out.push_back(std::move(k));
+  for (ShippedKernel& k : shipped_packers(t)) out.push_back(std::move(k));
   return out;
 }
 

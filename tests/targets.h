@@ -17,14 +17,9 @@ inline std::string file_text(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-inline constexpr const char* kTestTargets[] = {"sm_75",
-                                               "sm_80",
-                                               "sm_90a",
-                                               "lavapipe.json",
-                                               "h200-vulkan.json",
-                                               "rdna3-wave32.json",
-                                               "rdna4-wave64.json",
-                                               "plain-fma.json"};
+inline constexpr const char* kTestTargets[] = {
+    "sm_75",         "sm_80", "sm_90a", "lavapipe.json", "h200-vulkan.json", "rdna3-wave32.json", "rdna4-wave64.json",
+    "plain-fma.json"};
 
 /// "sm_80", or "lavapipe.json".
 inline Result<Target> test_target(const std::string& name) {

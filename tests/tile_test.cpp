@@ -74,7 +74,7 @@ const char* const kEveryOp =
     grid { a = ceildiv(M, 4)  yield(a, a, a) } subgroups [2, 2, 1] {
   i = group_id(2) % 3 << 1 >> n & 7 | n ^ -1
   a = load(x[i, 0], [4, 4])
-  b = -abs(a) / 2 * exp(log2(a)) - sqrt(a) + rsqrt(fma(a, 2, a))
+  b = -abs(a) / 2 * exp(exp2(log2(a))) - sqrt(a) + rsqrt(fma(a, 2, a))
   c = max(min(a, b), 0.5)
   less = a < b
   mask = bnot(less & (a <= 1) | (a == b) ^ (a != c))

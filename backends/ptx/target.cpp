@@ -74,7 +74,7 @@ Result<Target> ptx_target(std::string_view name) {
     TRY_ASSIGN(Atom atom, ptx::make_atom(atom_row));
     target.atoms.push_back(std::move(atom));
   }
-  for (const Type ab : {types::f16, types::bf16, types::f32}) target.atoms.push_back(fma_atom(8, 4, ab));
+  append_fma_atoms(target);
   return target;
 }
 

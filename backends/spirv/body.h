@@ -37,6 +37,7 @@ class Body {
   Result<Unit> frag_make(const Inst& i);
   Result<Unit> frag_get(const Inst& i);
   Result<Unit> frag_length(const Inst& i);
+  Result<Unit> rem_s(const Inst& i);
   Result<Unit> mma(const Inst& i);
   Result<Unit> frag_load(const Inst& i);
   Result<Unit> frag_load_shared(const Inst& i);

@@ -20,6 +20,13 @@ Result<Unit> Body::bitcast(const Inst& i) {
   return Unit{};
 }
 
+Result<Unit> Body::rem_s(const Inst& i) {
+  const Id t = type_id(type(i.results[0])), a = id(i.args[0]), b = id(i.args[1]);
+  const Id whole = emit(spv::Op::OpIMul, t, {emit(spv::Op::OpSDiv, t, {a, b}), b});
+  define(i, emit(spv::Op::OpISub, t, {a, whole}));
+  return Unit{};
+}
+
 Result<Unit> Body::bool_to_int(const Inst& i) {
   const thread::Type& to = type(i.results[0]);
   const Id yes = splat(to, i.op == thread::Op::sext ? ~uint64_t{0} : 1);

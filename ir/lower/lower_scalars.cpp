@@ -33,6 +33,7 @@ constexpr ElementRow kElementRows[] = {
     {tile::Op::fma, thread::Op::fma, kNo, kNo},
     {tile::Op::neg, thread::Op::neg, thread::Op::neg, thread::Op::neg},
     {tile::Op::abs, thread::Op::abs, thread::Op::abs, kNo},
+    {tile::Op::exp2, thread::Op::exp2, kNo, kNo},
     {tile::Op::log2, thread::Op::log2, kNo, kNo},
     {tile::Op::sqrt, thread::Op::sqrt, kNo, kNo},
     {tile::Op::rsqrt, thread::Op::rsqrt, kNo, kNo},
@@ -119,11 +120,9 @@ ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
 
 Result<Unit> Lowering::scalar_inst(const Inst& i) {
   const lathe::Type elem = type(i.results[0]).elem;
+  if (i.op == tile::Op::constant) return Unit{};  // made by scalar(), where it is used
   ValueId& out = scalars_[i.results[0]];
   switch (i.op) {
-    case tile::Op::constant:
-      out = constant_of(i.attr.elem, i.attr.num, i.attr.imm);
-      return Unit{};
     case tile::Op::group_id:
       out = cvt(Op::zext, emit(Op::group_id, {}, {.type = thread::kI32, .imm = i.attr.imm}), thread::kI64);
       return Unit{};

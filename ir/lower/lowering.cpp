@@ -72,7 +72,12 @@ Result<Unit> Lowering::inst(const Inst& i) {
   return type(i.results[0]).is_scalar() ? scalar_inst(i) : tile_inst(i);
 }
 
-ValueId Lowering::scalar(ValueId v) { return scalars_.at(v); }
+/// A literal's place in the program is no part of its meaning: it is made anew at each use.
+ValueId Lowering::scalar(ValueId v) {
+  const Inst* made = f_.def(v);
+  if (made && made->op == tile::Op::constant) return constant_of(made->attr.elem, made->attr.num, made->attr.imm);
+  return scalars_.at(v);
+}
 ValueId Lowering::index32(ValueId v) { return cvt(Op::trunc, scalar(v), thread::kI32); }
 
 std::vector<ValueId> Lowering::flatten(const std::vector<ValueId>& values) {

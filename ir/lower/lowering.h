@@ -118,7 +118,9 @@ class Lowering {
   void ensure_fragments(TileRegs& t, const Atom& atom);
   ValueId run_atom(const Atom& atom, ValueId a, ValueId b, ValueId c);
 
-  ValueId emit(Op op, std::vector<ValueId> args, thread::Attr attr = {}) { return b_.emit(op, std::move(args), attr); }
+  ValueId emit(Op op, std::vector<ValueId> args, const thread::Attr& attr = {}) {
+    return b_.emit(op, std::move(args), attr);
+  }
   ValueId cvt(Op op, ValueId v, TT to) { return b_.cvt(op, v, to); }
   const tile::Type& type(ValueId v) const { return f_.type(v); }
   const std::string& name(ValueId v) const { return f_.values[v].name; }

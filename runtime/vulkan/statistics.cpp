@@ -54,7 +54,8 @@ ProgramStats driver_statistics(Core& core, VkPipeline pipeline) {
       stats.driver.emplace_back(name, value);
       if (std::ranges::count(kRegisters, name)) stats.registers = std::max(stats.registers, static_cast<int>(value));
       if (std::ranges::count(kSpills, name))
-        stats.spills = std::max<int64_t>(stats.spills, 0) + static_cast<int64_t>(value);
+        // NVIDIA's 580 driver puts something else into the upper half of "Local Memory Size".
+        stats.spills = std::max<int64_t>(stats.spills, 0) + (static_cast<int64_t>(value) & 0xffffffff);
     }
   }
   return stats;
