@@ -4,7 +4,9 @@
 namespace lathe::thread {
 
 void optimise(Func& f) {
+  constexpr int kShortLoop = 4;  // turns: beyond that, code grows faster than the loop's own cost
   fold(f);
+  unroll(f, kShortLoop);
   cse(f);
   dce(f);
   hoist(f);
