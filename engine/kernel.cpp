@@ -161,7 +161,7 @@ Result<runtime::LaunchRecord> Kernel::launch(const Arguments& args) const {
     const auto& name = func_.values[s].name;
     const auto it = args.sizes.find(name);
     if (it == args.sizes.end()) return bad_input(fmt::format("{}: size '{}' is not known", func_.name, name));
-    if (it->second < 0 || it->second > int64_t{1} << 31)
+    if (it->second < 0 || it->second > int64_t{1} << 30)
       return bad_input(fmt::format("{}: size {} = {}", func_.name, name, it->second));
     symbols.push_back(it->second);
     r.params.push_back(static_cast<uint64_t>(it->second));

@@ -63,6 +63,10 @@ Result<Unit> Matmul::reserve(int64_t n, int64_t k, int64_t groups) {
 
 Result<Unit> Matmul::store(const PlainWeights& w) {
   if (w.n < 1 || w.k < 1) return bad_input(fmt::format("weights: {} x {}", w.n, w.k));
+  if (format_.scaled()) {
+    const int64_t groups = format_.group == 0 ? 1 : (w.k + format_.group - 1) / format_.group;
+    if (w.groups != groups) return bad_input(fmt::format("weights: {} groups, {} are needed", w.groups, groups));
+  }
   TRY(reserve(w.n, w.k, w.groups));
   const auto pack = [&](const char* name, std::span<const std::byte> bytes, int64_t columns) {
     return packer_->pack(packed_.at(name), n_, columns, bytes, *buffers_.at(name));

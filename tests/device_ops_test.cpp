@@ -227,6 +227,55 @@ TEST_CASE("shared tiles, loops and branches") {
       {{"x", x}, {"y", zeros(types::i32, {8, 32})}}, 0, {{"n", 4}});
 }
 
+TEST_CASE("layouts that meet: reductions beside products, whole values among partial ones, codes seen as words") {
+  const auto x = random_tensor(types::f16, {32, 64}, true, 1), w = random_tensor(types::f16, {64, 32}, true, 2);
+  const auto p = random_tensor(types::f32, {32, 32}, true, 3);
+  for (const char* split : {"2", "[1, 1, 2]", "[2, 1, 2]"})
+    for (const char* body :
+         {"acc = mma(a, b, fill(f32[32, 32], 0))\n  store(y[0, 0], acc + broadcast(reduce(c, 1, max), [32, 32]))",
+          "store(y[0, 0], mma(a, b, c))",
+          "acc = c\n  for k in 0 .. 3 step 1 {\n    acc = mma(a, b, acc) + c\n  }\n  store(y[0, 0], acc)",
+          "acc = c\n  for k in 0 .. 3 step 1 {\n    acc = mma(a, b, acc)\n    store(y[0, 0], acc + k_f)\n  }\n  "
+          "store(y[0, 0], acc)",
+          "z = fill(f32[32, 32], 0)\n  for i in 0 .. n step 1 {\n    u = z\n    for k in 0 .. n step 1 {\n      u = "
+          "mma(a, b, u)\n    }\n"
+          "    v = z\n    t = z\n    for k in 0 .. n step 1 {\n      v = mma(a, b, v)\n      t = t + c\n    }\n    "
+          "store(y[0, 0], u + v + t)\n  }"})
+      check(fmt::format(
+                "kernel t(x: f16[M, K], w: f16[K, N], p: f32[M, N], y: f32[M, N], n: i64) grid [1] subgroups {} {{\n"
+                "  a = load(x[0, 0], [32, 64])\n  b = load(w[0, 0], [64, 32])\n  c = load(p[0, 0], [32, 32])\n"
+                "  k_f = fill(f32[32, 32], 1)\n  {}\n}}\n",
+                split, body),
+            {{"x", x}, {"w", w}, {"p", p}, {"y", zeros(types::f32, {32, 32})}}, 0, {{"n", 2}});
+  check(
+      "kernel t(x: u8[R, C], p: u32[R, D], y: u8[R, C]) grid [1] subgroups 2 {\n  b = load(x[0, 0], [16, 16])\n"
+      "  store(y[0, 0], view(load(p[0, 0], [16, 4]), u8) + b)\n}\n",
+      {{"x", random_tensor(types::u8, {16, 16}, false, 1)},
+       {"p", random_tensor(types::u32, {16, 4}, false, 2)},
+       {"y", zeros(types::u8, {16, 16})}});
+  for (const char* type : {"u3", "u5", "i6", "u7"})
+    check(fmt::format(
+              "kernel t(x: i32[R, C], y: i32[R, C]) grid [1] subgroups 1 {{\n  a = cast(load(x[0, 0], [16, 32]), {})\n"
+              "  store(y[0, 0], cast(a + a, i32))\n}}\n",
+              type),
+          {{"x", random_tensor(types::i32, {16, 32}, false, 1)}, {"y", zeros(types::i32, {16, 32})}});
+}
+
+TEST_CASE("a prefetch of a loop that walks down reads nothing before the view; a shared tile of a loop's own") {
+  check(
+      "kernel t(x: i32[R, C], y: i32[R, D]) grid [1] subgroups 2 {\n  acc = fill(i32[4, 32], 0)\n"
+      "  for k in 0 .. C step 32 stages 3 {\n    acc = acc * 3 + load(x[0, C - 32 - k], [4, 32])\n  }\n  store(y[0, "
+      "0], acc)\n}\n",
+      {{"x", random_tensor(types::i32, {4, 96}, false, 1)}, {"y", zeros(types::i32, {4, 32})}});
+  check(
+      "kernel t(x: i32[R, C], y: i32[R, C]) grid [1] subgroups 4 {\n  a = load(x[0, 0], [8, 32])\n  for i in 0 .. 5 "
+      "step 1 {\n"
+      "    sh = shared(i32[8, 32])\n    store(sh[0, 0], a)\n    a = a + transpose(load(sh[0, 0], [8, 32]), [0, 1]) * 3 "
+      "+ load(sh[3, 7], [8, 32])\n  }\n"
+      "  store(y[0, 0], a)\n}\n",
+      {{"x", random_tensor(types::i32, {8, 32}, false, 1)}, {"y", zeros(types::i32, {8, 32})}});
+}
+
 TEST_CASE("rows past an edge read 0 and are not written, NaN there does not leak") {
   tile::HostTensor x = random_tensor(types::f16, {3, 40}, true, 2), y = zeros(types::f32, {3, 5});
   for (size_t c = 33; c < 40; c++) x.raw[c] = 0x7e00;  // NaN in columns that no product may read

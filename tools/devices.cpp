@@ -52,9 +52,13 @@ std::string describe(const Found& f) {
   out += fmt::format(
       "{:<10} f16 arithmetic {}, 16-bit storage {}, 8-bit storage {}, f16 subnormals in the matrix unit {}\n", "",
       t.f16_arithmetic, t.f16_storage, t.byte_storage, t.mma_f16_subnormals);
-  for (const Atom& a : t.atoms)
-    out += fmt::format("{:<10} {} x {} x {} {} into {}: {}{}\n", "", a.m, a.n, a.k, to_string(a.a), to_string(a.c),
-                       to_string(a.source), a.source == MapSource::fma ? "" : ", " + a.name);
+  for (const Atom& a : t.atoms) {
+    if (a.source == MapSource::fma) continue;  // every target has those
+    out += fmt::format("{:<10} {} x {} x {} {} into {}: {}, {}\n", "", a.m, a.n, a.k, to_string(a.a), to_string(a.c),
+                       to_string(a.source), a.name);
+  }
+  if (t.atoms.empty() || t.atoms.front().source == MapSource::fma)
+    out += fmt::format("{:<10} no matrix instructions: multiply-adds\n", "");
   for (const std::string& line : f.probe.maps) out += fmt::format("{:<10} {}\n", "", line);
   return out;
 }

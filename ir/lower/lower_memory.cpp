@@ -46,16 +46,20 @@ Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank) {
       else
         row_bytes = emit(Op::mul, {row_bytes, inner});
     } else if (d + 1 < rank) {
-      row_bytes = emit(Op::mul, {scalar(p.strides[d]), eb});
+      const ValueId stride = scalar(p.strides[d]);
+      row_bytes = view.elem.bits >= 8 ? emit(Op::mul, {stride, eb})
+                                      : emit(Op::shr_u, {emit(Op::mul, {stride, b_.i64(view.elem.bits)}), b_.i32(3)});
     }
     ValueId bytes = d + 1 == rank && view.elem.bits < 8
                         ? emit(Op::shr_u, {emit(Op::mul, {index, b_.i64(view.elem.bits)}), b_.i32(3)})
                         : emit(Op::mul, {index, row_bytes});
     offset = offset == kNone ? bytes : emit(Op::add, {bytes, offset});
     if (d + 1 < rank) a.stride_bytes[d] = row_bytes;
-    // What is left of the view, clamped so that 32-bit comparisons are enough.
-    const ValueId left = emit(Op::min_s, {emit(Op::sub, {size, index}), b_.i64(int64_t{1} << 30)});
-    a.left.insert(a.left.begin(), cvt(Op::trunc, emit(Op::max_s, {left, b_.i64(0)}), thread::kI32));
+    // What is left of the view, clamped so that 32-bit comparisons are enough; nothing before its start (a prefetch of
+    // a loop that walks down gets there).
+    ValueId left = emit(Op::min_s, {emit(Op::sub, {size, index}), b_.i64(int64_t{1} << 30)});
+    left = emit(Op::select, {emit(Op::lt_s, {index, b_.i64(0)}), b_.i64(0), emit(Op::max_s, {left, b_.i64(0)})});
+    a.left.insert(a.left.begin(), cvt(Op::trunc, left, thread::kI32));
   }
   a.base = emit(Op::add, {scalar(i.args[0]), offset});
   return a;
@@ -286,7 +290,7 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
     const Coord c = outer->at(0, u);
     const ValueId row = emit(Op::add, {emit(Op::add, {units[0], at[0]}), b_.i32(c[0])});
     const ValueId column = emit(Op::add, {columns, b_.i32(c[1])});
-    const ValueId inside = emit(Op::band, {emit(Op::lt_s, {row, sizes[0]}), emit(Op::lt_s, {column, sizes[1]})});
+    const ValueId inside = emit(Op::band, {emit(Op::lt_u, {row, sizes[0]}), emit(Op::lt_u, {column, sizes[1]})});
     // Rows of units first: their product leaves the loops over k.
     const ValueId row_start =
         emit(Op::mul, {cvt(Op::zext, row, thread::kI64),

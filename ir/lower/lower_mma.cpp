@@ -19,7 +19,7 @@ std::vector<ValueId> Lowering::fragments(const TileRegs& t, const Atom& atom, th
   const int64_t per = type.lanes, count = t.slots() / per;
   std::vector<ValueId> out;
   for (int64_t a = 0; a < count; a++) {
-    if (t.splat != kNone) {
+    if (t.splat != kNone && b_.type(t.splat).scalar == type.scalar) {
       out.push_back(emit(Op::frag_fill, {t.splat}, {.type = type}));
       continue;
     }
@@ -64,12 +64,16 @@ Result<Unit> Lowering::mma(const Inst& i) {
   const bool scaled = i.op == tile::Op::mma_scaled;
   const int64_t groups = std::max<int64_t>(1, runs), steps = plan.walk_k / groups;
   if (scaled) {
+    const int64_t columns = type(i.args[1]).shape[1];
+    if (c.elem != types::f32) return unsupported("mma_scaled: accumulators must be f32");
+    if ((columns > 1 && columns % f_.split[2]) || plan.walk_k % groups)
+      return unsupported("mma: groups cannot be folded on the accumulator with this split of k");
     spread_fragments(tiles_.at(i.args[1]));
     // Each run between two foldings must stay in one group.
     const int64_t span = a.layout.shape()[1] / type(i.args[1]).shape[1], la = atom.layout_a.slots();
     for (int64_t t = 0; t < t_.subgroup_size; t++)
       for (int64_t s = 0; s < plan.walk_k * la; s++)
-        if (a.layout.at(t, s)[1] / span != s / la / steps || plan.walk_k % groups)
+        if (a.layout.at(t, s)[1] / span != s / la / steps)
           return unsupported("mma: groups of " + std::to_string(span) +
                              " cannot be folded on the accumulator with this atom");
   }

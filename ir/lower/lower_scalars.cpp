@@ -48,7 +48,7 @@ constexpr ElementRow kElementRows[] = {
 /// `elem` is the type of the last operand (select's condition is bool); operands are in compute form.
 Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args) {
   if (op == tile::Op::select) return emit(Op::select, args);
-  if (op == tile::Op::exp) {  // e^x = 2^(x log2 e), the product in two parts to keep its error under an ulp
+  if (op == tile::Op::exp) {  // e^x = 2^(x log2 e), the product in two parts: its error is that of one rounding
     const ValueId hi = emit(Op::mul, {args[0], b_.f32(1.44269504F)});
     const ValueId lo = emit(Op::mul, {args[0], b_.f32(1.92596299e-8F)});
     return emit(Op::exp2, {emit(Op::add, {hi, lo})});
@@ -89,7 +89,6 @@ ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
   };
   auto clamp = [&](ValueId x) {  // a float out of range goes to the nearest end
     if (to.bits > 32 || (to.bits == 32 && to.kind == Kind::sint)) return x;
-    if (to.bits == 32) return emit(Op::max_s, {x, b_.constant(want, 0)});
     const int64_t lo = to.kind == Kind::sint ? -(int64_t{1} << (to.bits - 1)) : 0;
     const int64_t hi = to.kind == Kind::sint ? -lo - 1 : (int64_t{1} << to.bits) - 1;
     return emit(Op::min_s, {emit(Op::max_s, {x, b_.constant(want, lo)}), b_.constant(want, hi)});
@@ -104,6 +103,12 @@ ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
     if (want.scalar == thread::Scalar::f16) return half ? v : cvt(Op::fcvt, v, thread::kF16);
     const ValueId wide = half ? cvt(Op::fcvt, v, thread::kF32) : v;
     if (to.is_float()) return to.bits == 32 ? wide : cvt(Op::fcvt, cvt(Op::fcvt, wide, thread::kBF16), thread::kF32);
+    if (to == types::u32) {  // the upper half of the range comes down by 2^31 and back
+      const ValueId half_range = b_.f32(0x1p31F);
+      const ValueId upper = emit(Op::bor, {cvt(Op::f2s, emit(Op::sub, {wide, half_range}), want), b_.i32(INT32_MIN)});
+      const ValueId lower = emit(Op::max_s, {cvt(Op::f2s, wide, want), b_.i32(0)});
+      return emit(Op::select, {emit(Op::fle, {half_range, wide}), upper, lower});
+    }
     return clamp(cvt(Op::f2s, wide, want));
   }
   const bool sign = from.kind == Kind::sint;
@@ -144,7 +149,7 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
   return Unit{};
 }
 
-/// A number that divides the i64 scalar v for certain.
+/// A number that divides the i64 scalar v for certain; 0, which every number divides, for the constant 0.
 int64_t Lowering::known_multiple(ValueId v) const {
   const Inst* d = f_.def(v);
   if (!d) {
@@ -155,9 +160,13 @@ int64_t Lowering::known_multiple(ValueId v) const {
   }
   switch (d->op) {
     case tile::Op::constant:
-      return d->attr.imm == 0 ? int64_t{1} << 30 : std::abs(d->attr.imm);
-    case tile::Op::mul:
-      return std::min(known_multiple(d->args[0]) * known_multiple(d->args[1]), int64_t{1} << 30);
+      return std::abs(d->attr.imm);
+    case tile::Op::mul: {
+      constexpr int64_t kMost = int64_t{1} << 30;
+      const int64_t a = known_multiple(d->args[0]), b = known_multiple(d->args[1]);
+      if (a == 0 || b == 0) return 0;
+      return a <= kMost / b ? a * b : std::gcd(a, kMost);
+    }
     case tile::Op::add:
     case tile::Op::sub:
       return std::gcd(known_multiple(d->args[0]), known_multiple(d->args[1]));

@@ -113,6 +113,7 @@ Result<TileRegs> Lowering::exchange(const TileRegs& from, const Layout& to) {
   if (from.splat != kNone && from.layout.partials() == 1) {
     TileRegs out = from;
     out.layout = to;
+    out.splat = first_addend(to, from.splat);
     out.regs.clear();
     out.frags.clear();
     return out;
@@ -198,6 +199,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   if (loop_depth_ == 0) array_depth_[id] = -1;
   if (as_words)
     for (ValueId& v : elements) v = convert_scalar(v, types::i32, given.elem);
+  for (ValueId& v : elements) v = first_addend(to, v);
   return assemble(given.elem, to, elements);
 }
 
@@ -230,7 +232,12 @@ Result<Unit> Lowering::reduce_tile(const Inst& i) {
   }
   TRY_ASSIGN(sums, reduce_across(i, from.layout, std::move(sums)));
   for (ValueId& v : sums) v = convert_scalar(v, wide, from.elem);
-  tiles_[i.results[0]] = assemble(from.elem, out, sums);
+  TileRegs got = assemble(from.elem, out, sums);
+  const Layout& want = *type(i.results[0]).layout;
+  if (got.layout != want) {
+    TRY_ASSIGN(got, exchange(got, want));
+  }
+  tiles_[i.results[0]] = got;
   return Unit{};
 }
 
@@ -311,6 +318,7 @@ Result<Unit> Lowering::shared_tile(const Inst& i) {
   const auto id = static_cast<uint32_t>(out_.shared.size());
   out_.shared.push_back({name(i.results[0]), (elements * t.elem.bits / 8 + 15) / 16 * 16, t.elem.bits / 8});
   array_depth_[id] = 0;  // lives to the end of the kernel
+  pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
   shared_tiles_[i.results[0]] = id;
   return Unit{};
 }

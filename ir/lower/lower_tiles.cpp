@@ -11,7 +11,8 @@ bool is_code(lathe::Type t) { return t.is_int() && t.bits < 16; }  ///< held as 
 bool is_half(lathe::Type t) { return t.is_float() && t.bits == 16; }
 
 int64_t code_bit(const TileRegs& t, int64_t slot) {
-  return t.paired ? PackedLayout::paired_bit(t.elem.bits, slot) : slot * t.elem.bits;
+  const int64_t per = 32 / t.elem.bits;  // a code does not straddle words
+  return t.paired ? PackedLayout::paired_bit(t.elem.bits, slot) : slot / per * 32 + slot % per * t.elem.bits;
 }
 
 }  // namespace
@@ -98,7 +99,7 @@ TileRegs Lowering::assemble(lathe::Type elem, const Layout& layout, const std::v
   }
   const int64_t mask = (int64_t{1} << elem.bits) - 1;
   for (size_t s = 0; s < elements.size(); s++) {
-    const auto bit = static_cast<int64_t>(s) * elem.bits;
+    const int64_t bit = static_cast<int64_t>(s) % (32 / elem.bits) * elem.bits;
     ValueId field = emit(Op::band, {elements[s], b_.i32(mask)});
     if (bit % 32) field = emit(Op::shl, {field, b_.i32(bit % 32)});
     if (bit % 32 == 0)
@@ -148,18 +149,29 @@ Result<Unit> Lowering::tile_inst(const Inst& i) {
   }
 }
 
-void Lowering::fill_tile(const Inst& i) {
-  const tile::Type& t = type(i.results[0]);
-  ValueId v = scalar(i.args[0]);
-  // Under partial copies the value stands in copy 0 and the others hold 0.
-  int64_t below = t.layout->threads();
-  for (const Mode& m : t.layout->T()) {
+/// A whole value among partial copies: copy 0 holds it, the others hold 0.
+ValueId Lowering::first_addend(const Layout& l, ValueId v) {
+  int64_t below = l.threads();
+  for (const Mode& m : l.T()) {
     below /= m.n;
     if (m.d != Mode::kPartial) continue;
     const ValueId first = emit(Op::eq, {thread_digit(below, m.n), b_.i32(0)});
     v = emit(Op::select, {first, v, b_.constant(b_.type(v), 0)});
   }
-  tiles_[i.results[0]] = TileRegs{t.elem, *t.layout, {}, false, {}, v};
+  return v;
+}
+
+/// Codes one after another, whatever their order was.
+void Lowering::unpair(TileRegs& t) {
+  if (!t.paired) return;
+  std::vector<ValueId> elements;
+  for (int64_t s = 0; s < t.slots(); s++) elements.push_back(element(t, s));
+  t = assemble(t.elem, t.layout, elements);
+}
+
+void Lowering::fill_tile(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  tiles_[i.results[0]] = TileRegs{t.elem, *t.layout, {}, false, {}, first_addend(*t.layout, scalar(i.args[0]))};
 }
 
 void Lowering::iota_tile(const Inst& i) {

@@ -18,6 +18,8 @@ Result<Lowered> Lowering::run() {
   TRY_ASSIGN(packed_, tile::packed_parameters(f_, t_));
   for (const tile::Param& p : f_.params) {
     const tile::Type& t = type(p.value);
+    if (t.is_scalar() && t.elem.bits < 32)
+      return unsupported(fmt::format("{}: a scalar parameter of {}", name(p.value), to_string(t.elem)));
     thread::Attr slot{.imm = out_.param_slots++};
     slot.type = t.form == tile::Form::view || t.elem.bits == 64 ? thread::kI64
                 : storage_scalar(t.elem) == thread::Scalar::f32 ? thread::kF32
@@ -80,14 +82,16 @@ ValueId Lowering::scalar(ValueId v) {
 }
 ValueId Lowering::index32(ValueId v) { return cvt(Op::trunc, scalar(v), thread::kI32); }
 
-std::vector<ValueId> Lowering::flatten(const std::vector<ValueId>& values) {
+/// The registers of scalars and tiles in order; `tiles` has the tiles among `values`.
+std::vector<ValueId> Lowering::flatten(const std::vector<ValueId>& values, const std::vector<TileRegs>& tiles) {
   std::vector<ValueId> out;
+  size_t tile = 0;
   for (const ValueId v : values) {
     if (!type(v).is_tile()) {
       out.push_back(scalar(v));
       continue;
     }
-    const TileRegs& t = tiles_.at(v);
+    const TileRegs& t = tiles[tile++];
     const auto& regs = t.frags.empty() ? t.regs : t.frags;
     out.insert(out.end(), regs.begin(), regs.end());
   }
@@ -109,41 +113,46 @@ void Lowering::unflatten(const std::vector<ValueId>& values, const std::vector<V
   }
 }
 
-bool Lowering::carried_as_fragments(const Inst& i, size_t carried) const {
+const Lowering::Inst* Lowering::carried_mma(const Inst& i, size_t carried) const {
   const Inst& yield = f_.inst(f_.blocks[i.blocks[0]].insts.back());
   const Inst* def = f_.def(yield.args[carried]);
-  if (!def) return false;
+  if (!def) return nullptr;
   if (def->op == tile::Op::loop) {
     for (size_t r = 0; r < def->results.size(); r++)
-      if (def->results[r] == yield.args[carried]) return carried_as_fragments(*def, r);
-    return false;
+      if (def->results[r] == yield.args[carried]) return carried_mma(*def, r);
+    return nullptr;
   }
-  if (def->op != tile::Op::mma) return false;
+  if (def->op != tile::Op::mma) return nullptr;
   const auto plan = tile::plan_of(f_, *def, t_);
-  return plan && plan->atom->source != MapSource::fma;
+  return plan && plan->atom->source != MapSource::fma ? def : nullptr;
 }
 
 Result<Unit> Lowering::loop(const Inst& i) {
   const BlockId outer = b_.block;
   const ValueId lo = index32(i.args[0]), hi = index32(i.args[1]), step = index32(i.args[2]);
   const std::vector<ValueId> init(i.args.begin() + 3, i.args.end());
-  std::vector<TileRegs> like;
+  const Inst& yield = f_.inst(f_.blocks[i.blocks[0]].insts.back());
+  std::vector<TileRegs> like;      // the form each tile is carried in
+  std::vector<const Atom*> atoms;  // of those carried as fragments, else null
   for (size_t c = 0; c < init.size(); c++) {
     if (!type(init[c]).is_tile()) continue;
-    TileRegs& t = tiles_.at(init[c]);
-    if (carried_as_fragments(i, c)) {
-      const Inst* def = f_.def(f_.inst(f_.blocks[i.blocks[0]].insts.back()).args[c]);
-      while (def->op == tile::Op::loop) def = f_.def(f_.inst(f_.blocks[def->blocks[0]].insts.back()).args[c]);
-      TRY_ASSIGN(const MmaPlan plan, tile::plan_of(f_, *def, t_));
+    TileRegs t = tiles_.at(init[c]);
+    atoms.push_back(nullptr);
+    if (const Inst* mma = carried_mma(i, c)) {
+      TRY_ASSIGN(const MmaPlan plan, tile::plan_of(f_, *mma, t_));
+      atoms.back() = plan.atom;
       ensure_fragments(t, *plan.atom);
     } else {
       spread_fragments(t);
+      const Inst* next = f_.def(yield.args[c]);
+      if (!next || next->op != tile::Op::load) unpair(t);
     }
     like.push_back(t);
   }
-  const auto l = b_.begin_loop(lo, hi, step, flatten(init));
+  const auto l = b_.begin_loop(lo, hi, step, flatten(init, like));
   const auto& params = f_.blocks[i.blocks[0]].params;
   scalars_[params[0]] = cvt(Op::sext, l.index, thread::kI64);
+  const auto outer_tiles = tiles_;  // registers made in the body are not seen outside it
   unflatten({params.begin() + 1, params.end()}, l.carried, like);
   // What the turn before read or wrote may still be under way when the body starts, and what came before the loop when
   // it has no turn.
@@ -157,17 +166,21 @@ Result<Unit> Lowering::loop(const Inst& i) {
   for (auto& [a, depth] : array_depth_)
     if (depth > loop_depth_) depth = -1;
   everything_pending();
-  const Inst& yield = f_.inst(f_.blocks[i.blocks[0]].insts.back());
-  size_t tile = 0;
-  for (const ValueId v : yield.args) {  // the form the loop carries
+  std::vector<TileRegs> next;
+  for (const ValueId v : yield.args) {
     if (!type(v).is_tile()) continue;
-    const TileRegs& want = like[tile++];
-    TileRegs& have = tiles_.at(v);
-    if (want.frags.empty()) spread_fragments(have);
-    if (want.frags.empty() && have.paired != want.paired && have.elem.bits < 16)
-      return internal_error("a loop carries codes in two orders");
+    TileRegs t = tiles_.at(v);
+    if (const Atom* atom = atoms[next.size()]) {
+      ensure_fragments(t, *atom);
+    } else {
+      spread_fragments(t);
+      if (!like[next.size()].paired) unpair(t);
+      if (t.paired != like[next.size()].paired) return internal_error("a loop carries codes in two orders");
+    }
+    next.push_back(t);
   }
-  const auto results = b_.end_loop(l, flatten(yield.args), outer);
+  const auto results = b_.end_loop(l, flatten(yield.args, next), outer);
+  tiles_ = outer_tiles;
   unflatten(i.results, results, like);
   return Unit{};
 }
@@ -175,21 +188,25 @@ Result<Unit> Lowering::loop(const Inst& i) {
 Result<Unit> Lowering::cond(const Inst& i) {
   const BlockId outer = b_.block;
   const auto c = b_.begin_cond(scalar(i.args[0]));
+  const auto outer_tiles = tiles_;
   std::vector<TileRegs> like;
   for (int side = 0; side < 2; side++) {
+    const BlockId inner = i.blocks[static_cast<size_t>(side)];
     b_.block = side == 0 ? c.then_block : c.else_block;
     loop_depth_++;
-    TRY(block(i.blocks[static_cast<size_t>(side)]));
+    TRY(block(inner));
     loop_depth_--;
     for (uint32_t a = 0; a < out_.shared.size(); a++) pending_reads_[a] = pending_writes_[a] = true;
-    const Inst& yield = f_.inst(f_.blocks[i.blocks[static_cast<size_t>(side)]].insts.back());
+    const Inst& yield = f_.inst(f_.blocks[inner].insts.back());
     like.clear();
     for (const ValueId v : yield.args)
       if (type(v).is_tile()) {
-        spread_fragments(tiles_.at(v));
         like.push_back(tiles_.at(v));
+        spread_fragments(like.back());
+        unpair(like.back());
       }
-    b_.yield(flatten(yield.args));
+    b_.yield(flatten(yield.args, like));
+    tiles_ = outer_tiles;
   }
   unflatten(i.results, b_.end_cond(c, outer), like);
   return Unit{};

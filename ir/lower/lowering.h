@@ -42,10 +42,11 @@ class Lowering {
   Result<Unit> inst(const Inst& i);
   Result<Unit> loop(const Inst& i);
   Result<Unit> cond(const Inst& i);
-  std::vector<ValueId> flatten(const std::vector<ValueId>& values);
+  std::vector<ValueId> flatten(const std::vector<ValueId>& values, const std::vector<TileRegs>& tiles);
   void unflatten(const std::vector<ValueId>& values, const std::vector<ValueId>& regs,
                  const std::vector<TileRegs>& like);
-  bool carried_as_fragments(const Inst& loop, size_t i) const;
+  /// The mma on a matrix instruction that makes the carried value, through inner loops; null if none does.
+  const Inst* carried_mma(const Inst& loop, size_t i) const;
   ValueId scalar(ValueId v);
   ValueId index32(ValueId v);  ///< an i64 scalar as i32
 
@@ -70,6 +71,8 @@ class Lowering {
   void iota_tile(const Inst& i);
   void rename_tile(const Inst& i);  ///< transpose, reshape, broadcast: registers move, values stay
   Result<Unit> view_tile(const Inst& i);
+  ValueId first_addend(const Layout& l, ValueId v);
+  void unpair(TileRegs& t);
   void spread_fragments(TileRegs& t);            ///< regs from frags or splat
   ValueId thread_coord(const Layout& l, int d);  ///< i32: the part of coordinate d that the thread gives
   ValueId thread_digit(int64_t below, int64_t n);

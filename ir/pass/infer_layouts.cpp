@@ -39,8 +39,23 @@ class Inference {
  private:
   bool known(ValueId v) const { return f_.values[v].type.layout.has_value(); }
   bool is_tile(ValueId v) const { return f_.type(v).is_tile(); }
+  /// A whole value never takes a partial layout by itself: every copy would count.
+  bool may_hold_addends(ValueId v) const {
+    const Func::Inst* def = f_.def(v);
+    if (!def) return true;  // carried: its yielded value decides
+    switch (def->op) {
+      case Op::mma:
+      case Op::mma_scaled:
+      case Op::fill:
+      case Op::loop:
+      case Op::cond:
+        return true;
+      default:
+        return is_linear_move(def->op);
+    }
+  }
   bool assign(ValueId v, const std::optional<Layout>& l) {
-    if (!l || !is_tile(v) || known(v)) return false;
+    if (!l || !is_tile(v) || known(v) || (is_partial(*l) && !may_hold_addends(v))) return false;
     f_.values[v].type.layout = l;
     return true;
   }

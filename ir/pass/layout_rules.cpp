@@ -136,10 +136,12 @@ Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const 
       return want;
     case Op::reshape:
       if (result) want[0] = lathe::reshape(*result, f.type(inst.args[0]).shape);
+      if (result && !want[0]) return unsupported("reshape: no layout of the operand gives " + to_string(*result));
       return want;
     case Op::view: {
       const Type& from = f.type(inst.args[0]);
       if (result) want[0] = view_layout(*result, inst.attr.elem.bits, from.elem.bits);
+      if (result && !want[0]) return unsupported("view: no layout of the operand gives " + to_string(*result));
       return want;
     }
     case Op::reduce:
