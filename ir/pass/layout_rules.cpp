@@ -61,16 +61,16 @@ Layout coalesced(const Coord& shape, int elem_bits, int64_t threads) {
   S.push_back({vec, static_cast<int>(last), 1});
   left[last] /= vec;
   weight[last] = vec;
-  int64_t todo = threads;
-  for (size_t i = shape.size(); i-- > 0 && todo > 1;) {
-    const int64_t n = std::gcd(todo, left[i]);
+  int64_t unplaced = threads;
+  for (size_t i = shape.size(); i-- > 0 && unplaced > 1;) {
+    const int64_t n = std::gcd(unplaced, left[i]);
     T.insert(T.begin(), {n, static_cast<int>(i), weight[i]});
     left[i] /= n;
     weight[i] *= n;
-    todo /= n;
-    if (left[i] > 1 && todo > 1) break;  // row-major order ends here: the rest of the threads hold copies
+    unplaced /= n;
+    if (left[i] > 1 && unplaced > 1) break;  // row-major order ends here: the rest of the threads hold copies
   }
-  T.insert(T.begin(), {todo, Mode::kReplicate, 0});
+  T.insert(T.begin(), {unplaced, Mode::kReplicate, 0});
   for (size_t i = shape.size(); i-- > 0;) outer.insert(outer.begin(), {left[i], static_cast<int>(i), weight[i]});
   outer.insert(outer.end(), S.begin(), S.end());
   return Layout(shape, T, outer);
