@@ -102,7 +102,13 @@ class Printer {
       case Op::frag_store:
         return list(i.args) + (i.attr.imm == 1 ? " column-major" : "");
       case Op::frag_load_shared:
+      case Op::frag_store_shared:
         return fmt::format(" @{}{}{}", i.attr.index, list(i.args), i.attr.imm == 1 ? " column-major" : "");
+      case Op::async_copy:
+        return fmt::format("{} <-{} x{}{}", address(i), list({i.args[1]}), total_bits(i.attr.type) / 8,
+                           i.args.size() > 2 ? " if " + value(i.args[2]) : "");
+      case Op::async_wait:
+        return fmt::format(" {}", i.attr.imm);
       case Op::loop:
         return loop(i);
       default:

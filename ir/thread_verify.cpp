@@ -258,6 +258,7 @@ class Verifier {
       case Op::frag_load:
       case Op::frag_load_shared:
       case Op::frag_store:
+      case Op::frag_store_shared:
       case Op::mma:
         return fragment(i);
       case Op::loop:
@@ -266,7 +267,13 @@ class Verifier {
         for (const BlockId b : i.blocks)
           if (!f_.blocks[b].params.empty()) return fault("a branch has parameters");
         return Unit{};
+      case Op::async_copy:
+        return async_copy(i);
+      case Op::async_wait:
+        return i.attr.imm < 0 ? fault("fewer than no groups") : Result<Unit>();
       case Op::barrier:
+      case Op::barrier_subgroup:
+      case Op::async_commit:
         return Unit{};
       default:
         return same_types(i);
@@ -327,7 +334,14 @@ class Verifier {
     const bool narrow = t == kI8 || t == kI16 || t == kI64;
     if (t.is_frag() || (t.scalar != Scalar::i32 && !narrow))
       return fault("memory holds i8, i16, i32 (1, 2 or 4 lanes) and i64");
-    if (info(i.op).operands[0] != 'o') return Unit{};
+    return info(i.op).operands[0] == 'o' ? in_array(i, t) : Result<Unit>();
+  }
+  Result<Unit> async_copy(const Inst& i) {
+    const Type& t = i.attr.type;
+    if (t != kI32 && t != kI32x2 && t != kI32x4) return fault("a copy is of 4, 8 or 16 bytes");
+    return in_array(i, t);
+  }
+  Result<Unit> in_array(const Inst& i, const Type& t) {
     TRY(array_exists(i));
     const SharedArray& a = f_.shared[i.attr.index];
     const int bytes = total_bits(t) / 8;
@@ -352,6 +366,8 @@ class Verifier {
         return i.attr.type != kI32 ? fault("the length is not i32") : Result<Unit>();
       case Op::frag_store:
         return Unit{};
+      case Op::frag_store_shared:
+        return array_exists(i);
       default:
         break;
     }

@@ -126,7 +126,7 @@ const std::vector<Usage>& admitted_uses() {
       for (const Scalar s : kScalars)
         for (const int lanes : {1, 2, 4}) {
           const Type lead = Type{s}.with_lanes(lanes);
-          if (op == Op::barrier) continue;
+          if (op == Op::barrier || op == Op::barrier_subgroup) continue;
           if (op == Op::vec && lanes == 1)
             for (const int n : {2, 4}) consider(op, lead, lead.with_lanes(n));
           else if (op == Op::get)
@@ -237,7 +237,9 @@ TEST_CASE("ptxas takes every (op, type) for every target") {
     for (const Usage& use : admitted_uses()) {
       const auto text = emit_ptx(build_use(use), target);
       const bool bf16 = use.lead.scalar == Scalar::bf16 || use.result.scalar == Scalar::bf16;
-      if (!text) CHECK_MESSAGE((bf16 && !has_bf16(target)), text.error().text);
+      const bool async = std::string_view(info(use.op).name).starts_with("async");
+      CHECK(target.async_copy == (target.name != "sm_75"));
+      if (!text) CHECK_MESSAGE(((bf16 && !has_bf16(target)) || (async && !target.async_copy)), text.error().text);
       if (text) modules.push_back(*text);
     }
     assemble(target, modules);
@@ -275,6 +277,7 @@ TEST_CASE("loops, conditionals, guarded and wide accesses, shared memory") {
     for (const Type t : {kI8, kI16, kI32, kI64, kI32x2, kI32x4})
       b.effect(Op::store_shared, {at, unknown(b, t, 16)}, {.index = 0});
     b.effect(Op::barrier, {});
+    b.effect(Op::barrier_subgroup, {});
     for (const Type t : {kI8, kI16, kI32, kI64, kI32x2, kI32x4})
       keep(b, b.emit(Op::load_shared, {at, p}, {.type = t, .imm = 16, .index = 1}));
   };

@@ -352,14 +352,19 @@ TEST_CASE("whole fragments come from global and shared memory, in either order, 
             const ValueId a = b.emit(Op::frag_load, {argument(b, 0), stride}, {.type = kA, .imm = order});
             const ValueId second = b.emit(Op::frag_load_shared, {at, stride}, {.type = kB, .imm = order});
             const ValueId c = b.emit(Op::frag_fill, {b.f32(0)}, {.type = kC});
-            b.effect(Op::frag_store, {argument(b, 0), b.emit(Op::mma, {a, second, c}, {.name = "coopmat"}), stride},
-                     {.imm = order});
+            const ValueId sum = b.emit(Op::mma, {a, second, c}, {.name = "coopmat"});
+            b.effect(Op::frag_store, {argument(b, 0), sum, stride}, {.imm = order});
+            b.effect(Op::barrier_subgroup, {});
+            b.effect(Op::frag_store_shared, {at, sum, stride}, {.imm = order});
           },
           {{"tile", 1024, width}}));
       CHECK(count(text, "OpCooperativeMatrixLoadKHR") == 2);
       CHECK(count(text, "MakePointerVisible|NonPrivatePointer") == 1);
+      CHECK(count(text, "OpCooperativeMatrixStoreKHR") == 2);
+      CHECK(count(text, "MakePointerAvailable|NonPrivatePointer") == 1);
+      CHECK(has(text, fmt::format("OpControlBarrier %uint_3 %uint_3 %uint_{}\n", kBarrierSemantics)));
       CHECK(count(text, "Aligned 16") == 2);
-      CHECK(has(text, "OpShiftLeftLogical") == (width == 1));
+      CHECK(has(text, "OpShiftLeftLogical") == (width <= 2));     // of f32 in narrower elements too
       CHECK(has(text, "OpShiftRightLogical") == (width > 2));     // the stride
       CHECK(has(text, "OpShiftRightArithmetic") == (width > 1));  // the offset
     }

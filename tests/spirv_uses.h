@@ -70,7 +70,7 @@ inline Func use_of(
 }
 
 inline bool result_by_attr(Op op) { return std::string_view(info(op).results) == "attr"; }
-inline bool is_fragment_op(Op op) { return op >= Op::frag_fill && op <= Op::frag_store; }
+inline bool is_fragment_op(Op op) { return op >= Op::frag_fill && op <= Op::frag_store_shared; }
 inline bool is_control(Op op) { return info(op).effect == Effect::control; }
 
 /// Every use of an operation that the verifier lets through, fragments and control flow aside.
@@ -94,6 +94,7 @@ inline void each_use(const std::function<void(Op, Type, Type, const Func&)>& vis
 inline bool refused(Op op, Type from, Type to) {
   static const std::set<Op> kArithmetic{Op::add,  Op::sub,  Op::mul, Op::fdiv, Op::fma, Op::neg, Op::abs,
                                         Op::fmin, Op::fmax, Op::eq,  Op::ne,   Op::flt, Op::fle};
+  if (std::string_view(info(op).name).starts_with("async")) return true;
   if (op == Op::s2f || op == Op::u2f) return to.scalar == Scalar::bf16;
   return from.scalar == Scalar::bf16 && kArithmetic.contains(op);
 }

@@ -36,6 +36,7 @@ class Body {
   Result<Unit> frag_get(const Inst& inst);
   Result<Unit> frag_length(const Inst& inst);
   Result<Unit> no_frag_memory(const Inst& inst);
+  Result<Unit> async(const Inst& inst);
   Result<Unit> loop(const Inst& inst);
   Result<Unit> cond(const Inst& inst);
   Result<Unit> yield(const Inst& inst);
@@ -55,6 +56,7 @@ class Body {
   void row_groups(const Inst& inst, const Row& row, Part from, Part to, const thread::Type& lead);
   Result<Unit> whole(const Inst& inst, const char* form);
   Result<Unit> require_atom(const std::string& name);
+  void async_copy(const Inst& inst);
   std::string address(const Inst& inst);
   std::string variable_of_whole(const Inst& inst, const std::string& address, char c) const;
 

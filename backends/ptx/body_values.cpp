@@ -182,6 +182,29 @@ Result<Unit> Body::frag_length(const Inst& inst) {
   return Unit{};
 }
 
+Result<Unit> Body::async(const Inst& inst) {
+  if ((features_ & kAsyncCopy) == 0)
+    return unsupported(fmt::format("{}: {} has no asynchronous copies", f_.name, target_.name));
+  if (inst.op == thread::Op::async_copy)
+    async_copy(inst);
+  else
+    line(inst.op == thread::Op::async_commit ? "cp.async.commit_group;"
+                                             : fmt::format("cp.async.wait_group {};", inst.attr.imm));
+  return Unit{};
+}
+
+/// Only 16 bytes may pass by the first cache; of a source of no bytes, zeros are written.
+void Body::async_copy(const Inst& inst) {
+  const int bytes = thread::total_bits(inst.attr.type) / 8;
+  std::string read = fmt::format("{}", bytes);
+  if (inst.args.size() > 2) {
+    read = to_string(file_.fresh(Class::b32));
+    line(fmt::format("selp.u32 {}, {}, 0, {};", read, bytes, to_string(regs_[inst.args[2]][0])));
+  }
+  const std::string to = address(inst), from = to_string(regs_[inst.args[1]][0]);
+  line(fmt::format("cp.async.{}.shared.global {}, [{}], {}, {};", bytes == 16 ? "cg" : "ca", to, from, bytes, read));
+}
+
 Result<Unit> Body::no_frag_memory(const Inst& inst) {
   return unsupported(fmt::format("{}: PTX has no {}; its lane maps are published, fill fragments by element", f_.name,
                                  thread::info(inst.op).name));

@@ -69,6 +69,7 @@ Result<Target> ptx_target(std::string_view name) {
   target.rte_f16 = target.rte_f32 = true;
   target.preserve_f16_denorm = target.preserve_f32_denorm = true;
   target.ptx_isa = row->isa;
+  target.async_copy = (row->features & ptx::kAsyncCopy) != 0;
   for (const ptx::AtomRow& atom_row : ptx::kAtoms) {
     if ((row->features & atom_row.feature) == 0) continue;
     TRY_ASSIGN(Atom atom, ptx::make_atom(atom_row));

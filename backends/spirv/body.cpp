@@ -209,12 +209,16 @@ Result<Unit> Body::shuffle(const Inst& i) {
   return Unit{};
 }
 
-Result<Unit> Body::barrier(const Inst&) {
-  const Id workgroup = m_.u32(word(spv::Scope::Workgroup));
+Result<Unit> Body::barrier(const Inst& i) {
+  const Id scope = m_.u32(word(i.op == Op::barrier ? spv::Scope::Workgroup : spv::Scope::Subgroup));
   const auto semantics = spv::MemorySemanticsMask::AcquireRelease | spv::MemorySemanticsMask::WorkgroupMemory |
                          spv::MemorySemanticsMask::MakeAvailable | spv::MemorySemanticsMask::MakeVisible;
-  effect(spv::Op::OpControlBarrier, {workgroup, workgroup, m_.u32(word(semantics))});
+  effect(spv::Op::OpControlBarrier, {scope, scope, m_.u32(word(semantics))});
   return Unit{};
+}
+
+Result<Unit> Body::no_async(const Inst& i) {
+  return unsupported(fmt::format("{}: SPIR-V has no {}", f_.name, thread::info(i.op).name));
 }
 
 }  // namespace lathe::spirv

@@ -42,6 +42,8 @@ class Body {
   Result<Unit> frag_load(const Inst& i);
   Result<Unit> frag_load_shared(const Inst& i);
   Result<Unit> frag_store(const Inst& i);
+  Result<Unit> frag_store_shared(const Inst& i);
+  Result<Unit> no_async(const Inst& i);
   Result<Unit> loop(const Inst& i);
   Result<Unit> cond(const Inst& i);
   Result<Unit> yield(const Inst& i);
@@ -93,6 +95,10 @@ class Body {
   Id element_pointer(const Element& e, Id index, int64_t piece);
   Id join(std::vector<Id> pieces, thread::Type piece, const thread::Type& to);
   std::vector<Id> split(Id value, const thread::Type& from, const thread::Type& piece);
+  struct SharedMatrix {
+    Id pointer, stride;
+  };
+  SharedMatrix shared_matrix(const Inst& i, thread::Scalar scalar, ValueId stride);
   Id matrix_layout(const Inst& i);
   Words matrix_alignment(const thread::Type& frag, const Inst& i) const;
 

@@ -94,22 +94,34 @@ Result<Unit> Body::frag_store(const Inst& i) {
   return Unit{};
 }
 
-/// The stride counts elements of the array, which may be wider or narrower than the fragment's.
-Result<Unit> Body::frag_load_shared(const Inst& i) {
-  const thread::Type& t = type(i.results[0]);
+/// Where a fragment of `scalar` starts in a shared array, and its stride: the array's elements may be wider or
+/// narrower.
+Body::SharedMatrix Body::shared_matrix(const Inst& i, thread::Scalar scalar, ValueId stride) {
   const Element e = element(i.attr.index);
-  const Id pointer = element_pointer(e, element_index(e, i.args[0], 0), 0);
-  const auto part = static_cast<uint32_t>(thread::bits(t.scalar) / 8), whole = static_cast<uint32_t>(e.bytes);
-  const thread::Type& stride_type = type(i.args[1]);
-  Id stride = id(i.args[1]);
+  const auto part = static_cast<uint32_t>(thread::bits(scalar) / 8), whole = static_cast<uint32_t>(e.bytes);
+  SharedMatrix at{element_pointer(e, element_index(e, i.args[0], 0), 0), id(stride)};
   if (part != whole) {
     const auto shift = static_cast<uint64_t>(std::abs(std::countr_zero(part) - std::countr_zero(whole)));
-    stride = emit(part < whole ? spv::Op::OpShiftRightLogical : spv::Op::OpShiftLeftLogical, type_id(stride_type),
-                  {stride, splat(stride_type, shift)});
+    at.stride = emit(part < whole ? spv::Op::OpShiftRightLogical : spv::Op::OpShiftLeftLogical, type_id(type(stride)),
+                     {at.stride, splat(type(stride), shift)});
   }
+  return at;
+}
+
+Result<Unit> Body::frag_load_shared(const Inst& i) {
+  const thread::Type& t = type(i.results[0]);
+  const SharedMatrix at = shared_matrix(i, t.scalar, i.args[1]);
   const auto access = spv::MemoryAccessMask::NonPrivatePointer | spv::MemoryAccessMask::MakePointerVisible;
   define(i, emit(spv::Op::OpCooperativeMatrixLoadKHR, type_id(t),
-                 {pointer, matrix_layout(i), stride, word(access), m_.u32(word(spv::Scope::Workgroup))}));
+                 {at.pointer, matrix_layout(i), at.stride, word(access), m_.u32(word(spv::Scope::Workgroup))}));
+  return Unit{};
+}
+
+Result<Unit> Body::frag_store_shared(const Inst& i) {
+  const SharedMatrix at = shared_matrix(i, type(i.args[1]).scalar, i.args[2]);
+  const auto access = spv::MemoryAccessMask::NonPrivatePointer | spv::MemoryAccessMask::MakePointerAvailable;
+  effect(spv::Op::OpCooperativeMatrixStoreKHR,
+         {at.pointer, id(i.args[1]), matrix_layout(i), at.stride, word(access), m_.u32(word(spv::Scope::Workgroup))});
   return Unit{};
 }
 

@@ -23,8 +23,13 @@ Space space_of(Op op) {
     case Op::load_shared:
     case Op::store_shared:
     case Op::frag_load_shared:
+    case Op::frag_store_shared:
       return kShared;
+    case Op::async_copy:
+    case Op::async_commit:
+    case Op::async_wait:
     case Op::barrier:
+    case Op::barrier_subgroup:
     case Op::loop:
     case Op::cond:
       return kEverywhere;
