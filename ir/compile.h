@@ -15,8 +15,11 @@ struct Compiled {
   std::map<std::string, PackedLayout> packed;
 };
 
-/// The target-independent half: linearity, prefetch. Equal text for every target at the same schedule.
+/// The target-independent half: linearity, pipelines. Equal text for every target at the same schedule.
 Result<tile::Func> prepare(tile::Func f, const CompileOptions& options);
+
+/// The target's half of the tile passes, of a prepared kernel: how tokens travel, layouts.
+Result<tile::Func> lay_out(tile::Func f, const Target& target, const CompileOptions& options);
 
 Result<Compiled> compile(tile::Func f, const Target& target, const CompileOptions& options);
 

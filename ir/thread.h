@@ -126,6 +126,8 @@ void dce(Func& f);    ///< what nobody uses
 void unroll(Func& f, int max_trips);
 /// Adjacent scalar loads and stores (same base, neighbouring immediates) become vectors when alignment is known.
 void vectorise(Func& f);
+/// Between barriers and writes: what feeds the matrix instructions of a step goes before those of the step before it.
+void interleave(Func& f);
 /// The whole thread-level pipeline, in order.
 void optimise(Func& f);
 

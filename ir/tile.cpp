@@ -119,7 +119,7 @@ class Inference {
   std::string place(size_t i) const {
     if (!has_view()) return fmt::format("operand {}", static_cast<char>('a' + i));
     if (i == 0) return "the view";
-    return i <= rank() ? fmt::format("index {}", i - 1) : "the tile";
+    return i <= rank() ? fmt::format("index {}", i - 1) : args_[i].is_token() ? "the token" : "the tile";
   }
   tl::unexpected<Error> wrong(size_t i, std::string_view expected) const {
     return fail("{} is {}, expected {}", place(i), to_string(args_[i]), expected);
@@ -162,6 +162,12 @@ class Inference {
           break;
         case 't':
           if (!t.is_tile()) return wrong(i, "a tile");
+          break;
+        case 'm':
+          if (t.form != Form::view) return wrong(i, "a view");
+          break;
+        case 'k':
+          if (!t.is_token()) return wrong(i, "a token");
           break;
         case 'e':
           if (!t.is_tile() && !t.is_scalar()) return wrong(i, "a tile or a scalar");
@@ -316,6 +322,21 @@ class Inference {
     return std::nullopt;
   }
 
+  Maybe stored(Form form, lathe::Type elem, const Coord& shape) const {
+    TRY_ASSIGN(std::optional<Type> t, tile(elem, shape));
+    t->form = form;
+    return t;
+  }
+
+  Maybe issue() const {
+    const Type& room = args_.back();
+    if (args_[0].form != Form::view) return wrong(0, "a view");
+    if (room.elem != args_[0].elem || room.shape.size() != rank())
+      return fail("the room is for {}, expected {} elements and rank {} (of the view)", to_string(room),
+                  to_string(args_[0].elem), rank());
+    return stored(Form::token, room.elem, room.shape);
+  }
+
   Maybe special() const {
     switch (op_) {
       case Op::constant:
@@ -354,11 +375,20 @@ class Inference {
         return load();
       case Op::store:
         return store();
-      case Op::shared: {
-        TRY_ASSIGN(std::optional<Type> t, tile(attr_.elem, attr_.shape));
-        t->form = Form::shared;
-        return t;
-      }
+      case Op::shared:
+        return stored(Form::shared, attr_.elem, attr_.shape);
+      case Op::room:
+        if (attr_.shape.size() != rank()) return fail("{} has not the rank of the view", shape_string(attr_.shape));
+        return stored(Form::token, args_[0].elem, attr_.shape);
+      case Op::issue:
+        return issue();
+      case Op::commit:
+        return std::nullopt;
+      case Op::wait:
+        if (attr_.imm < 0) return fail("{} turns, expected 0 or more", attr_.imm);
+        return tile(args_[0].elem, args_[0].shape);
+      case Op::release:
+        return stored(Form::token, args_[0].elem, args_[0].shape);
       default:
         return internal_error(fmt::format("infer_result does not type {}", row_.name));
     }
@@ -382,7 +412,8 @@ std::optional<Op> parse_op(std::string_view name) {
 
 std::string to_string(const Type& t) {
   if (t.is_scalar()) return to_string(t.elem);
-  const char* form = t.form == Form::view ? "view " : t.form == Form::shared ? "shared " : "";
+  constexpr const char* kForms[] = {"", "view ", "", "shared ", "token "};
+  const char* form = kForms[static_cast<size_t>(t.form)];
   return fmt::format("{}{}{}{}", form, t.packed ? "packed " : "", to_string(t.elem), shape_string(t.shape));
 }
 

@@ -41,17 +41,18 @@ std::string usage(Op op);
 std::string reference_markdown();
 
 /// scalar: shape empty. view: global memory, shape holds one entry a dimension (-1: known at launch only).
-/// tile: registers of the workgroup. shared: shared memory of the workgroup.
-enum class Form : uint8_t { scalar, view, tile, shared };
+/// tile: registers of the workgroup. shared: shared memory of the workgroup. token: a tile on its way from memory.
+enum class Form : uint8_t { scalar, view, tile, shared, token };
 struct Type {
   Form form = Form::scalar;
   lathe::Type elem = types::i64;
   Coord shape;
   bool packed = false;           ///< views: the stored order is an output of compilation
-  std::optional<Layout> layout;  ///< tiles: a `layout=` pin, or what inference chose
+  std::optional<Layout> layout;  ///< tiles, tokens (of their tile): a `layout=` pin, or what inference chose
   bool operator==(const Type&) const = default;
   bool is_tile() const { return form == Form::tile; }
   bool is_scalar() const { return form == Form::scalar; }
+  bool is_token() const { return form == Form::token; }
 };
 inline Type scalar_of(lathe::Type elem) { return {Form::scalar, elem, {}, false, {}}; }
 inline Type tile_of(lathe::Type elem, Coord shape) { return {Form::tile, elem, std::move(shape), false, {}}; }

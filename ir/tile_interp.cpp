@@ -65,6 +65,7 @@ class Execution {
   Result<Box> inside(const Func::Inst& inst, const Coord& extent) const;
   Result<Unit> load(const Func::Inst& inst);
   Result<Unit> store(const Func::Inst& inst);
+  void empty(const Func::Inst& inst);
   void shared(const Func::Inst& inst);
 
   bool is_set(ValueId v) const { return !env_[v].empty(); }
@@ -226,6 +227,17 @@ Result<Unit> Execution::step(const Func::Inst& inst) {
     case Op::shared:
       shared(inst);
       return Unit{};
+    case Op::issue:
+      return load(inst);
+    case Op::commit:
+      return Unit{};
+    case Op::room:
+    case Op::release:
+      empty(inst);
+      return Unit{};
+    case Op::wait:
+      env_[inst.results[0]] = env_[inst.args[0]];
+      return Unit{};
     case Op::loop:
       return loop(inst);
     case Op::cond:
@@ -338,11 +350,15 @@ Result<Unit> Execution::store(const Func::Inst& inst) {
 }
 
 /// New contents are all ones: NaN, -1 or the largest number, whichever hurts.
+void Execution::empty(const Func::Inst& inst) {
+  const Type& type = f_.type(inst.results[0]);
+  env_[inst.results[0]].assign(static_cast<size_t>(element_count(type.shape)), low_bits(type.elem, ~uint64_t{0}));
+}
+
 void Execution::shared(const Func::Inst& inst) {
   const ValueId v = inst.results[0];
-  const Type& type = f_.type(v);
-  env_[v].assign(static_cast<size_t>(element_count(type.shape)), low_bits(type.elem, ~uint64_t{0}));
-  places_[v] = {env_[v].data(), type.shape, dense_strides(type.shape)};
+  empty(inst);
+  places_[v] = {env_[v].data(), f_.type(v).shape, dense_strides(f_.type(v).shape)};
 }
 
 }  // namespace

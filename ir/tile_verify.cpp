@@ -57,7 +57,8 @@ class Verifier {
     seen_value_[v] = visible_[v] = true;
     const Type& t = f_.values[v].type;
     if (!t.layout) return Unit{};
-    if (!t.is_tile()) return bad_input(fmt::format("a layout is pinned to {}, which is no tile", to_string(t)));
+    if (!t.is_tile() && !t.is_token())
+      return bad_input(fmt::format("a layout is pinned to {}, which is no tile", to_string(t)));
     if (t.layout->shape() != t.shape)
       return bad_input(fmt::format("the layout {} is pinned to {}", to_string(*t.layout), to_string(t)));
     if (threads_ == 0) threads_ = t.layout->threads();
@@ -272,9 +273,9 @@ class Verifier {
     if (inst.results.size() != types.size())
       return bad_input(fmt::format("{}: {} results, expected {}", name, inst.results.size(), types.size()));
     for (size_t i = 0; i < types.size(); i++) {
-      if (!types[i].is_tile() && !types[i].is_scalar())
-        return bad_input(
-            fmt::format("{}: carried value {} is {}, expected a tile or a scalar", name, i, to_string(types[i])));
+      if (!types[i].is_tile() && !types[i].is_scalar() && !types[i].is_token())
+        return bad_input(fmt::format("{}: carried value {} is {}, expected a tile, a token or a scalar", name, i,
+                                     to_string(types[i])));
       if (inst.results[i] >= f_.values.size() || !same_type(f_.type(inst.results[i]), types[i]))
         return bad_input(fmt::format("{}: result {} is not {}", name, i, to_string(types[i])));
     }

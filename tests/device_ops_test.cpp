@@ -276,6 +276,17 @@ TEST_CASE("a prefetch of a loop that walks down reads nothing before the view; a
       {{"x", random_tensor(types::i32, {8, 32}, false, 1)}, {"y", zeros(types::i32, {8, 32})}});
 }
 
+TEST_CASE("tokens: tiles on their way over turns, packed and plain, by copies where the target has them") {
+  for (const char* type : {"f16", "f32", "u8"})
+    check(fmt::format("kernel t(x: {0}[R, C], y: {0}[R, C]) grid [1] subgroups 2 {{\n"
+                      "  a = issue(x[0, 0], room(x, [4, 64]))\n  commit()\n  b = issue(x[4, 0], room(x, [4, 64]))\n"
+                      "  commit()\n  free = room(x, [4, 64])\n  for i in 0 .. R step 4 {{\n    tile = wait(a, 1)\n"
+                      "    next = issue(x[i + 8, 0], free)\n    commit()\n    store(y[i, 0], tile + tile)\n"
+                      "    free = release(a)\n    a = b\n    b = next\n  }}\n}}\n",
+                      type),
+          {{"x", random_tensor(*parse_type(type), {19, 64}, true, 1)}, {"y", zeros(*parse_type(type), {19, 64})}});
+}
+
 TEST_CASE("rows past an edge read 0 and are not written, NaN there does not leak") {
   tile::HostTensor x = random_tensor(types::f16, {3, 40}, true, 2), y = zeros(types::f32, {3, 5});
   for (size_t c = 33; c < 40; c++) x.raw[c] = 0x7e00;  // NaN in columns that no product may read

@@ -74,10 +74,16 @@ const PassRow kPasses[] = {
        tile::linearity(std::get<tile::Func>(s), accumulator ? tile::Factor::accumulator : tile::Factor::operand);
        return s;
      }},
-    {"prefetch", false, false,
+    {"pipeline", false, false,
      [](const Pass& p, Stage s, const Target&) {
-       tile::prefetch(std::get<tile::Func>(s));
+       tile::pipeline(std::get<tile::Func>(s));
        return no_options(p, std::move(s));
+     }},
+    {"transport", true, false,
+     [](const Pass& p, Stage s, const Target& t) -> Result<Stage> {
+       TRY_ASSIGN(const bool aligned, either(p, "aligned", "false", "true"));
+       tile::choose_transport(std::get<tile::Func>(s), t, aligned);
+       return s;
      }},
     {"drop_dead", false, false,
      [](const Pass& p, Stage s, const Target&) {
@@ -283,7 +289,7 @@ std::vector<std::string> check_folder(const fs::path& folder, bool bless) {
 }  // namespace
 
 TEST_CASE("every golden file gives the text it expects") {
-  for (const char* pass : {"linearity", "prefetch", "layouts", "drop_dead", "lower"}) {
+  for (const char* pass : {"linearity", "pipeline", "transport", "layouts", "drop_dead", "lower"}) {
     CAPTURE(pass);
     const auto faults =
         check_folder(fs::path(LATHE_SOURCE_DIR) / "tests/golden" / pass, std::getenv("BLESS") != nullptr);
@@ -325,7 +331,7 @@ TEST_CASE("a golden file that says nothing, or too much, is a failure") {
   refuses(with("drop_dead", "drop_everything"), "unknown pass");
   refuses(with("// pass", "// passes"), "unknown directive passes");
   refuses(with("drop_dead", "drop_dead quickly=true"), "unknown option");
-  refuses(with("drop_dead", "prefetch"), "pass drop_dead does not run");
+  refuses(with("drop_dead", "pipeline"), "pass drop_dead does not run");
   refuses(with("target: any", "target: any sm_80"), "no PTX target 'any'");
   refuses(with("target: any", "target: sm_80"), "an expect for any, which is no target");
   refuses(with("target: any", "target: sm_80 sm_75"), "which is no target");

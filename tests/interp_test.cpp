@@ -356,6 +356,18 @@ TEST_CASE("every row of the table gives the bits of its definition, and none is 
     }
     met.insert(row.op);
   }
+  // Tokens: each turn waits for its rows while those of the next are on their way; past the edge they are 0.
+  const auto f = parse(
+      "kernel t(x: f32[M, 2], y: f32[N, 2]) grid [1] subgroups 1 {\n  a = issue(x[0, 0], room(x, [2, 2]))\n  commit()\n"
+      "  free = room(x, [2, 2])\n  for i in 0 .. 6 step 2 {\n    tile = wait(a, 0)\n    next = issue(x[i + 2, 0], "
+      "free)\n"
+      "    commit()\n    store(y[i, 0], tile)\n    free = release(a)\n    a = next\n  }\n}\n",
+      "tokens");
+  REQUIRE(f);
+  Tensors tensors{{"x", tensor(kF32, {3, 2}, {1, 2, 3, 4, 5, 6})}, {"y", tensor(kF32, {6, 2})}};
+  must_run(*f, tensors);
+  CHECK(tensors["y"].raw == tensor(kF32, {6, 2}, {1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0}).raw);
+  f->walk(f->body, [&](BlockId, size_t, InstId id) { met.insert(f->inst(id).op); });
   for (int op = 0; op < kOpCount; op++)
     CHECK_MESSAGE(met.contains(static_cast<Op>(op)), "no test runs " << info(static_cast<Op>(op)).name);
 }

@@ -136,7 +136,19 @@ WeightPath weight_path(const thread::Func& f) {
   const Origins origins(f);
   const auto is_weight_load = [&](InstId id) {
     const auto& inst = f.inst(id);
+    if (inst.op == thread::Op::async_copy) return origins.arguments(inst.args[1]).contains(kWeights);
     return inst.op == thread::Op::load_global && origins.arguments(inst.args[0]).contains(kWeights);
+  };
+  // A thread's own piece: its place is the room and the whole thread number, of which no digit is taken.
+  const auto is_own_piece = [&](InstId id) {
+    const auto& inst = f.inst(id);
+    if (inst.op != thread::Op::load_shared || inst.attr.type != thread::kI32x4) return false;
+    bool thread = false, digits = false;
+    for (const InstId source : origins.of(inst.args[0])) {
+      thread = thread || f.inst(source).op == thread::Op::thread_id;
+      digits = digits || f.inst(source).op == thread::Op::band || f.inst(source).op == thread::Op::shr_u;
+    }
+    return thread && !digits;
   };
   f.walk(f.body, [&](BlockId, size_t, InstId loop) {
     if (f.inst(loop).op != thread::Op::loop) return;
@@ -148,15 +160,16 @@ WeightPath weight_path(const thread::Func& f) {
     if (mmas.empty()) return;
     path.mmas += static_cast<int>(mmas.size());
     path.loads += static_cast<int>(loads.size());
-    for (InstId id : loads) path.load_types.insert(thread::to_string(f.type(f.inst(id).results[0])));
+    for (InstId id : loads) path.load_types.insert(thread::to_string(f.inst(id).attr.type));
     for (InstId mma : mmas) {
       bool from_weights = false;
       for (InstId id : origins.of(f.inst(mma).args[0])) {
         const thread::Op op = f.inst(id).op;
+        from_weights = from_weights || is_weight_load(id) || is_own_piece(id);
+        if (is_own_piece(id)) continue;
         if (is_shuffle(op) || op == thread::Op::load_shared || op == thread::Op::frag_load_shared ||
             op == thread::Op::frag_load)
           path.detours.insert(thread::info(op).name);
-        from_weights = from_weights || is_weight_load(id);
       }
       if (!from_weights) path.detours.insert("operand a is not made of weights");
     }
@@ -186,7 +199,8 @@ bool has_matrices(const Target& t) { return !t.atoms.empty() && t.atoms[0].sourc
 
 }  // namespace
 
-TEST_CASE("what a target adds to a kernel is layouts and converts: without them every target has the same text") {
+TEST_CASE(
+    "what a target adds to a kernel is how tiles travel, layouts and converts: without them the text is the same") {
   std::map<std::string, std::set<std::string>> texts;
   for (const char* name : kTestTargets) {
     const Target t = target_named(name);
@@ -196,9 +210,11 @@ TEST_CASE("what a target adds to a kernel is layouts and converts: without them 
       const std::string text = tile::print(*prepared);
       CHECK(text.find("layout=") == std::string::npos);
       CAPTURE(fmt::format("{}: {}", name, k.name));
-      const std::string laid_out = tile::print(without_layouts(compiled(k.func, t).laid_out));
-      CHECK(laid_out == text);
-      texts[k.name].insert(laid_out);
+      texts[k.name].insert(text);
+      tile::Func travels = *prepared;
+      tile::choose_transport(travels, t, true);
+      tile::drop_dead(travels);
+      CHECK(tile::print(without_layouts(compiled(k.func, t).laid_out)) == tile::print(travels));
     }
   }
   for (const auto& [name, all] : texts) CHECK_MESSAGE(all.size() == 1, name);

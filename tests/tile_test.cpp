@@ -100,10 +100,26 @@ const char* const kEveryOp =
 }
 )";
 
+const char* const kTokens =
+    R"(kernel tokens(x: f32[M, 64], y: f32[M, 64]) grid [1] subgroups 1 {
+  a = issue(x[0, 0], room(x, [4, 64]))
+  commit()
+  free = room(x, [4, 64])
+  for i in 0 .. M step 4 {
+    tile = wait(a, 0)
+    next = issue(x[i + 4, 0], free)
+    commit()
+    store(y[i, 0], tile)
+    free = release(a)
+    a = next
+  }
+}
+)";
+
 std::vector<std::string> kernels() {
   std::string every = kEveryOp;
   every.replace(every.find("j_as(j)"), 7, "cast(j, f16)");
-  return {kGemm, every};
+  return {kGemm, every, kTokens};
 }
 
 TEST_CASE("every operation of the table makes the round trip") {

@@ -37,14 +37,16 @@ Result<std::string> tile_text(Stage s, const std::string& after) {
     return tile::print(s.func);
   }
   TRY_ASSIGN(s.func, prepare(std::move(s.func), s.options));
-  if (after == "layouts") TRY(tile::infer_layouts(s.func, s.target));
+  if (after == "layouts") {
+    TRY_ASSIGN(s.func, lay_out(std::move(s.func), s.target, s.options));
+  }
   return tile::print(s.func);
 }
 
 Result<std::string> thread_text(Stage s, const std::string& after) {
   if (after == "lower") {
     TRY_ASSIGN(s.func, prepare(std::move(s.func), s.options));
-    TRY(tile::infer_layouts(s.func, s.target));
+    TRY_ASSIGN(s.func, lay_out(std::move(s.func), s.target, s.options));
     TRY_ASSIGN(const Lowered lowered, lower(s.func, s.target, s.options.lower));
     return thread::print(lowered.func);
   }
@@ -82,7 +84,7 @@ struct Form {
   std::vector<std::string> passes;  ///< that it can be shown after, the last by default
 };
 const std::vector<Form>& forms() {
-  static const std::vector<Form> all{{"tile", tile_text, {"parse", "linearity", "layouts", "prefetch"}},
+  static const std::vector<Form> all{{"tile", tile_text, {"parse", "linearity", "layouts", "pipeline"}},
                                      {"thread", thread_text, {"lower", "optimise"}},
                                      {"ptx", ptx_text, {"optimise"}},
                                      {"spirv", spirv_binary, {"optimise"}},
@@ -139,7 +141,7 @@ Command compile_command(CLI::App& program) {
   app->add_option("--emit", o->emit, "tile, thread, ptx, spirv (binary) or spvasm")->capture_default_str();
   app->add_option(
       "--after", o->after,
-      "the pass to stop after. tile: parse, linearity, prefetch (default), layouts; thread: lower, optimise "
+      "the pass to stop after. tile: parse, linearity, pipeline (default), layouts; thread: lower, optimise "
       "(default)");
   app->add_option(
       "--set", o->settings,

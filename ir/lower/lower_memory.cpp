@@ -13,6 +13,8 @@ thread::Type Lowering::access_type(int64_t bits) {
   return thread::kI32.with_lanes(static_cast<int>(bits / 32));
 }
 
+MemoryLayout Lowering::far_rows(const Coord& shape) { return row_major(shape, int64_t{1} << 24); }
+
 /// The slots of a thread, cut into accesses of neighbours in memory.
 std::vector<Access> Lowering::plan_accesses(const Layout& l, const MemoryLayout& m, int64_t max_elems) {
   const int64_t elems = wide_access(l, m, max_elems).elems;
@@ -149,15 +151,14 @@ int64_t widest(lathe::Type elem, bool aligned, int64_t multiple) {
   if (!aligned) return elem.bits < 8 ? std::gcd(int64_t{8 / elem.bits}, multiple) : 1;
   return std::gcd(elems, multiple);
 }
-MemoryLayout rows_apart(const Coord& shape) { return row_major(shape, int64_t{1} << 24); }
 }  // namespace
 
 Result<Unit> Lowering::load_view(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const Layout& l = *t.layout;
   if (t.elem.bits < 8 && 8 % t.elem.bits) return unsupported(fmt::format("load: plain rows of {}", to_string(t.elem)));
-  const int64_t max_elems = widest(t.elem, options_.aligned, known_multiple(i.args.back()));
-  const auto accesses = plan_accesses(l, rows_apart(l.shape()), max_elems);
+  const int64_t max_elems = widest(t.elem, options_.aligned, tile::known_multiple(f_, i.args.back()));
+  const auto accesses = plan_accesses(l, far_rows(l.shape()), max_elems);
   const auto elems = static_cast<int64_t>(accesses[0].slots.size());
   if (elems * t.elem.bits < 8)
     return unsupported(
@@ -217,8 +218,8 @@ Result<Unit> Lowering::store_view(const Inst& i) {
   if (type(i.args[0]).packed) return unsupported("store: a packed parameter is only read");
   if (t.elem.bits < 8 && 8 % t.elem.bits) return unsupported(fmt::format("store: plain rows of {}", to_string(t.elem)));
   spread_fragments(t);
-  const int64_t max_elems = widest(t.elem, options_.aligned, known_multiple(i.args[i.args.size() - 2]));
-  const auto accesses = plan_accesses(l, rows_apart(l.shape()), max_elems);
+  const int64_t max_elems = widest(t.elem, options_.aligned, tile::known_multiple(f_, i.args[i.args.size() - 2]));
+  const auto accesses = plan_accesses(l, far_rows(l.shape()), max_elems);
   if (static_cast<int64_t>(accesses[0].slots.size()) * t.elem.bits < 8)
     return unsupported(
         fmt::format("store: {} in layout {} would share a byte between threads", to_string(t.elem), to_string(l)));
@@ -235,42 +236,17 @@ Result<Unit> Lowering::store_view(const Inst& i) {
 }
 
 /// Whole units: thread digits above the lanes and slots above the unit choose the unit, the lane its piece.
-Result<Unit> Lowering::load_packed(const Inst& i) {
-  const tile::Type& t = type(i.results[0]);
+Result<Unit> Lowering::packed_pieces(const Inst& i, const tile::Type& t, const VisitPiece& visit) {
   const PackedLayout& p = packed_.at(name(i.args[0]));
   const auto outer = divide(*t.layout, p.unit);
   if (!outer)
     return internal_error(fmt::format("layout {} is not made of units {}", to_string(*t.layout), to_string(p.unit)));
   for (size_t d = 0; d < 2; d++)
-    if (known_multiple(i.args[1 + d]) % p.unit.shape()[d])
+    if (tile::known_multiple(f_, i.args[1 + d]) % p.unit.shape()[d])
       return bad_input(fmt::format("{}: a load must start at a multiple of the unit {} x {}", name(i.args[0]),
                                    p.unit_n(), p.unit_k()));
-
-  // lane within the unit, copies skipped
-  ValueId lane = kNone;
-  int64_t below = p.unit.threads(), stored = p.lanes();
-  for (const Mode& m : p.unit.T()) {
-    below /= m.n;
-    if (m.d == Mode::kReplicate) continue;
-    stored /= m.n;
-    ValueId digit = thread_digit(below, m.n);
-    if (stored > 1) digit = emit(Op::mul, {digit, b_.i32(stored)});
-    lane = lane == kNone ? digit : emit(Op::add, {lane, digit});
-  }
-  const int64_t piece = p.piece_bytes(), unit_slots = p.unit.slots();
-  const Layout& wide = *outer;  // its thread digits stand above the lanes
-  auto outer_coord = [&](int d) {
-    ValueId sum = kNone;
-    int64_t under = threads();
-    for (const Mode& m : wide.T()) {
-      under /= m.n;
-      if (m.d != d) continue;
-      ValueId part = thread_digit(under, m.n);
-      if (m.w > 1) part = emit(Op::mul, {part, b_.i32(m.w)});
-      sum = sum == kNone ? part : emit(Op::add, {sum, part});
-    }
-    return sum == kNone ? b_.i32(0) : sum;
-  };
+  const ValueId lane = stored_lane(p.unit);
+  const int64_t piece = p.piece_bytes();
   const tile::Param& param = *views_.at(i.args[0]);
   ValueId units[2], sizes[2], at[2];
   for (int d = 0; d < 2; d++) {
@@ -279,9 +255,8 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
     sizes[d] =
         cvt(Op::trunc, emit(Op::div_u, {emit(Op::add, {size, b_.i64(extent - 1)}), b_.i64(extent)}), thread::kI32);
     units[d] = emit(Op::div_u, {index32(i.args[static_cast<size_t>(1 + d)]), b_.i32(extent)});
-    at[d] = outer_coord(d);
+    at[d] = unit_coord(*outer, d);
   }
-  std::vector<ValueId> words;
   const ValueId lane_bytes =
       lane == kNone ? b_.i64(0) : cvt(Op::zext, emit(Op::mul, {lane, b_.i32(piece)}), thread::kI64);
   const ValueId base = emit(Op::add, {scalar(i.args[0]), lane_bytes});
@@ -297,28 +272,62 @@ Result<Unit> Lowering::load_packed(const Inst& i) {
                        emit(Op::mul, {cvt(Op::zext, sizes[1], thread::kI64), b_.i64(p.unit_bytes())})});
     const ValueId start = emit(Op::mul, {cvt(Op::zext, columns, thread::kI64), b_.i64(p.unit_bytes())});
     const ValueId address = emit(Op::add, {emit(Op::add, {base, row_start}), start});
-    for (int64_t j = 0; j < p.pieces(); j++) {
-      thread::Attr attr{.type = access_type(piece * 8), .imm = c[1] * p.unit_bytes() + j * p.lanes() * piece};
-      const auto loaded = split_words(emit(Op::load_global, {address, inside}, attr));
-      words.insert(words.end(), loaded.begin(), loaded.end());
-    }
+    for (int64_t j = 0; j < p.pieces(); j++) visit(address, c[1] * p.unit_bytes() + j * p.lanes() * piece, inside);
   }
-  TileRegs out{t.elem, *t.layout, {}, false, {}, kNone};
-  if (t.elem.bits < 16) {
-    out.regs = words;
-    out.paired = true;
-  } else {
-    std::vector<ValueId> elements;  // unit by unit: a unit of one 16-bit slot ends inside a word
-    const size_t per_unit = words.size() / static_cast<size_t>(outer->slots());
-    for (size_t u = 0; u < static_cast<size_t>(outer->slots()); u++) {
-      const std::vector<ValueId> mine(words.begin() + static_cast<std::ptrdiff_t>(u * per_unit),
-                                      words.begin() + static_cast<std::ptrdiff_t>((u + 1) * per_unit));
-      const auto some = elements_of_words(mine, t.elem, unit_slots);
-      elements.insert(elements.end(), some.begin(), some.end());
-    }
-    out = assemble(t.elem, *t.layout, elements);
+  return Unit{};
+}
+
+/// The part of a unit's coordinate that the thread gives: the digits of `outer` stand above the lanes.
+ValueId Lowering::unit_coord(const Layout& outer, int d) {
+  ValueId sum = b_.i32(0);
+  int64_t below = threads();
+  for (const Mode& m : outer.T()) {
+    below /= m.n;
+    if (m.d == d) sum = emit(Op::add, {sum, emit(Op::mul, {thread_digit(below, m.n), b_.i32(m.w)})});
   }
-  tiles_[i.results[0]] = out;
+  return sum;
+}
+
+/// The lane within a unit, copies skipped; kNone where there is one.
+ValueId Lowering::stored_lane(const Layout& unit) {
+  ValueId lane = kNone;
+  int64_t below = unit.threads(), stored = unit.threads() / unit.replicas();
+  for (const Mode& m : unit.T()) {
+    below /= m.n;
+    if (m.d == Mode::kReplicate) continue;
+    stored /= m.n;
+    ValueId digit = thread_digit(below, m.n);
+    if (stored > 1) digit = emit(Op::mul, {digit, b_.i32(stored)});
+    lane = lane == kNone ? digit : emit(Op::add, {lane, digit});
+  }
+  return lane;
+}
+
+/// A tile from the words of its pieces, unit by unit.
+TileRegs Lowering::packed_tile(const PackedLayout& p, const tile::Type& t, const std::vector<ValueId>& words) {
+  if (t.elem.bits < 16) return TileRegs{t.elem, *t.layout, words, true, {}, kNone};
+  std::vector<ValueId> elements;  // a unit of one 16-bit slot ends inside a word
+  const auto units = static_cast<size_t>(t.layout->slots() / p.unit.slots());
+  const size_t per_unit = words.size() / units;
+  for (size_t u = 0; u < units; u++) {
+    const std::vector<ValueId> mine(words.begin() + static_cast<std::ptrdiff_t>(u * per_unit),
+                                    words.begin() + static_cast<std::ptrdiff_t>((u + 1) * per_unit));
+    const auto some = elements_of_words(mine, t.elem, p.unit.slots());
+    elements.insert(elements.end(), some.begin(), some.end());
+  }
+  return assemble(t.elem, *t.layout, elements);
+}
+
+Result<Unit> Lowering::load_packed(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const PackedLayout& p = packed_.at(name(i.args[0]));
+  std::vector<ValueId> words;
+  TRY(packed_pieces(i, t, [&](ValueId address, int64_t imm, ValueId inside) {
+    const thread::Attr attr{.type = access_type(p.piece_bytes() * 8), .imm = imm};
+    const auto loaded = split_words(emit(Op::load_global, {address, inside}, attr));
+    words.insert(words.end(), loaded.begin(), loaded.end());
+  }));
+  tiles_[i.results[0]] = packed_tile(p, t, words);
   return Unit{};
 }
 

@@ -149,35 +149,4 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
   return Unit{};
 }
 
-/// A number that divides the i64 scalar v for certain; 0, which every number divides, for the constant 0.
-int64_t Lowering::known_multiple(ValueId v) const {
-  const Inst* d = f_.def(v);
-  if (!d) {
-    for (InstId l = 0; l < f_.insts.size(); l++)  // the index of a loop
-      if (f_.insts[l].op == tile::Op::loop && f_.blocks[f_.insts[l].blocks[0]].params[0] == v)
-        return std::gcd(known_multiple(f_.insts[l].args[0]), known_multiple(f_.insts[l].args[2]));
-    return 1;
-  }
-  switch (d->op) {
-    case tile::Op::constant:
-      return std::abs(d->attr.imm);
-    case tile::Op::mul: {
-      constexpr int64_t kMost = int64_t{1} << 30;
-      const int64_t a = known_multiple(d->args[0]), b = known_multiple(d->args[1]);
-      if (a == 0 || b == 0) return 0;
-      return a <= kMost / b ? a * b : std::gcd(a, kMost);
-    }
-    case tile::Op::add:
-    case tile::Op::sub:
-      return std::gcd(known_multiple(d->args[0]), known_multiple(d->args[1]));
-    case tile::Op::div: {
-      const Inst* by = f_.def(d->args[1]);
-      const int64_t a = known_multiple(d->args[0]);
-      return by && by->op == tile::Op::constant && by->attr.imm > 0 && a % by->attr.imm == 0 ? a / by->attr.imm : 1;
-    }
-    default:
-      return 1;
-  }
-}
-
 }  // namespace lathe

@@ -5,12 +5,11 @@
 #include <bit>
 #include <numeric>
 
+#include "ir/lower/banks.h"
 #include "ir/lower/lowering.h"
 
 namespace lathe {
 namespace {
-
-constexpr int kBanks = 32;  // 4-byte banks; a phase of an access moves one row of them
 
 /// An order of dimensions (the last one contiguous) and a row pitch, with the accesses both sides make.
 struct Exchange {
@@ -18,24 +17,6 @@ struct Exchange {
   MemoryLayout memory;
   int64_t write_elems = 1, read_elems = 1;
 };
-
-/// Rows of banks that the lanes of subgroup 0 touch in one access of `elems` elements: its cost in phases.
-int64_t phases(const Layout& l, const MemoryLayout& m, int64_t elems, int elem_bytes, int lanes) {
-  const int64_t bytes = elems * elem_bytes,
-                per_phase = std::max<int64_t>(1, std::min<int64_t>(lanes, kBanks * 4 / bytes));
-  int64_t total = 0;
-  for (int64_t first = 0; first < lanes; first += per_phase) {
-    std::map<int64_t, std::set<int64_t>> rows;  // bank -> rows touched
-    for (int64_t lane = first; lane < std::min<int64_t>(lanes, first + per_phase); lane++) {
-      const int64_t at = m.address(l.at(lane, 0)) * elem_bytes;
-      for (int64_t b = at / 4; b <= (at + bytes - 1) / 4; b++) rows[b % kBanks].insert(b / kBanks);
-    }
-    size_t worst = 1;
-    for (const auto& [bank, set] : rows) worst = std::max(worst, set.size());
-    total += static_cast<int64_t>(worst);
-  }
-  return total;
-}
 
 /// The cheapest of a few orders and pitches for tile memory written as `from` and read as `to`.
 Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, int lanes) {
@@ -54,8 +35,8 @@ Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, int
       e.memory = row_major(w.shape(), columns + pad_bytes / elem_bytes);
       e.write_elems = wide_access(w, e.memory, most).elems;
       e.read_elems = wide_access(r, e.memory, most).elems;
-      const int64_t cost = phases(w, e.memory, e.write_elems, elem_bytes, lanes) * (w.slots() / e.write_elems) +
-                           phases(r, e.memory, e.read_elems, elem_bytes, lanes) * (r.slots() / e.read_elems);
+      const int64_t cost = bank_phases(w, e.memory, e.write_elems, elem_bytes, lanes) * (w.slots() / e.write_elems) +
+                           bank_phases(r, e.memory, e.read_elems, elem_bytes, lanes) * (r.slots() / e.read_elems);
       if (best_cost < 0 || cost < best_cost) best = e, best_cost = cost;
     }
   }
@@ -89,14 +70,14 @@ uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_byt
 }
 
 void Lowering::before_write(uint32_t id) {
-  if (!pending_reads_[id] && !pending_writes_[id]) return;
-  b_.effect(Op::barrier, {});
-  pending_reads_.clear();
-  pending_writes_.clear();
+  if (pending_reads_[id] || pending_writes_[id]) barrier();
 }
 
 void Lowering::before_read(uint32_t id) {
-  if (!pending_writes_[id]) return;
+  if (pending_writes_[id]) barrier();
+}
+
+void Lowering::barrier() {
   b_.effect(Op::barrier, {});
   pending_reads_.clear();
   pending_writes_.clear();
@@ -147,20 +128,8 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   const int64_t copy_bytes = (e.memory.span() * bytes + 15) / 16 * 16;
   const uint32_t id =
       array("exchange", copy_bytes * copies, static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes);
-  auto offset = [&](const Layout& l) {  // bytes the thread adds
-    ValueId sum = b_.i32(0);
-    Coord unit(l.shape().size(), 0);
-    for (size_t d = 0; d < unit.size(); d++) {
-      Coord one = unit;
-      one[d] = 1;
-      const int64_t stride = l.shape()[d] > 1 ? e.memory.address(one) * bytes : 0;
-      sum = emit(Op::add, {sum, emit(Op::mul, {thread_coord(l, static_cast<int>(d)), b_.i32(stride)})});
-    }
-    return sum;
-  };
-
   before_write(id);
-  ValueId write_at = offset(w);
+  ValueId write_at = tile_offset(w, e.memory, bytes);
   if (copies > 1) {  // each addend has its own copy of the tile
     ValueId copy = b_.i32(0);
     int64_t below = from.layout.threads();
@@ -181,7 +150,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   pending_writes_[id] = true;
 
   before_read(id);
-  const ValueId read_at = offset(r);
+  const ValueId read_at = tile_offset(r, e.memory, bytes);
   const auto accesses = plan_accesses(r, e.memory, e.read_elems);
   std::vector<ValueId> elements(static_cast<size_t>(r.slots()), kNone);
   for (int64_t c = 0; c < copies; c++)

@@ -68,6 +68,19 @@ Result<Unit> Lowering::inst(const Inst& i) {
       return reduce_tile(i);
     case tile::Op::convert:
       return convert_tile(i);
+    case tile::Op::room:
+      return room(i);
+    case tile::Op::issue:
+      return issue(i);
+    case tile::Op::commit:
+      b_.effect(Op::async_commit, {});
+      waited_ = shown_ = false;
+      return Unit{};
+    case tile::Op::wait:
+      return wait(i);
+    case tile::Op::release:
+      scalars_[i.results[0]] = scalars_.at(i.args[0]);
+      return Unit{};
     default:
       break;
   }
@@ -161,6 +174,7 @@ Result<Unit> Lowering::loop(const Inst& i) {
   };
   loop_depth_++;
   everything_pending();
+  waited_ = shown_ = false;
   TRY(block(i.blocks[0]));
   loop_depth_--;
   for (auto& [a, depth] : array_depth_)
@@ -182,6 +196,7 @@ Result<Unit> Lowering::loop(const Inst& i) {
   const auto results = b_.end_loop(l, flatten(yield.args, next), outer);
   tiles_ = outer_tiles;
   unflatten(i.results, results, like);
+  end_pipeline(i);
   return Unit{};
 }
 

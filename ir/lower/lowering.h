@@ -53,7 +53,6 @@ class Lowering {
   // ---- lower_scalars.cpp
   Result<Unit> scalar_inst(const Inst& i);
   Result<ValueId> elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args);
-  int64_t known_multiple(ValueId v) const;
   /// The value that fits: float types through f32.
   ValueId convert_scalar(ValueId v, lathe::Type from, lathe::Type to);
   ValueId constant_of(lathe::Type elem, double num, int64_t integer);
@@ -79,6 +78,7 @@ class Lowering {
   ValueId owner(const Layout& l);  ///< bool: replica 0 (and partial 0); kNone if there are no copies
 
   // ---- lower_memory.cpp
+  static MemoryLayout far_rows(const Coord& shape);  ///< rows of a view: whatever their pitch, no run crosses them
   std::vector<Access> plan_accesses(const Layout& l, const MemoryLayout& m, int64_t max_elems);
   struct ViewAddress {
     ValueId base;                       ///< i64: address of the tile's first element
@@ -89,6 +89,12 @@ class Lowering {
   Result<Unit> load_view(const Inst& i);
   Result<Unit> store_view(const Inst& i);
   Result<Unit> load_packed(const Inst& i);
+  /// For each piece a thread holds of a packed tile: where it is, the immediate, and whether it is inside the tensor.
+  using VisitPiece = std::function<void(ValueId address, int64_t imm, ValueId inside)>;
+  Result<Unit> packed_pieces(const Inst& i, const tile::Type& t, const VisitPiece& visit);
+  ValueId stored_lane(const Layout& unit);
+  ValueId unit_coord(const Layout& outer, int d);
+  TileRegs packed_tile(const PackedLayout& p, const tile::Type& t, const std::vector<ValueId>& words);
   ValueId access_address(const ViewAddress& a, const Layout& l, const Coord& first, int elem_bits, int64_t& imm);
   ValueId in_bounds(const ViewAddress& a, const Layout& l, const Coord& first);
   /// Loads bits / 8 bytes as 32-bit words (or one narrower integer).
@@ -113,6 +119,32 @@ class Lowering {
   uint32_t array(const std::string& name, int64_t bytes, int access_bytes);
   void before_write(uint32_t array);
   void before_read(uint32_t array);
+  void barrier();
+
+  // ---- lower_tokens.cpp: tiles that travel by asynchronous copies
+  /// Where the tiles of one `room` lie in shared memory, and who copies and reads what.
+  struct Room {
+    int64_t bytes = 0;    ///< a multiple of 16
+    MemoryLayout memory;  ///< of a plain tile; a packed one has its threads' pieces side by side
+    Layout copy;
+    int64_t read_elems = 0;
+  };
+  struct RoomPlace {
+    uint32_t array;
+    int64_t offset;
+  };
+  Room room_of(ValueId token) const;
+  InstId first_room(ValueId token) const;
+  Result<Unit> room(const Inst& i);
+  Result<Unit> issue(const Inst& i);
+  Result<Unit> issue_plain(const Inst& i);
+  Result<Unit> issue_packed(const Inst& i);
+  Result<Unit> wait(const Inst& i);
+  TileRegs read_plain(const Inst& i);
+  TileRegs read_packed(const Inst& i);
+  void end_pipeline(const Inst& loop);
+  ValueId tile_offset(const Layout& l, const MemoryLayout& m, int64_t bytes);  ///< bytes the thread adds
+  uint32_t array_of(ValueId token) const { return room_places_.at(first_room(token)).array; }
 
   // ---- lower_mma.cpp
   Result<Unit> mma(const Inst& i);
@@ -142,6 +174,8 @@ class Lowering {
   std::map<uint32_t, bool> pending_reads_, pending_writes_;  ///< since the last barrier
   std::map<uint32_t, int> array_depth_;                      ///< loop nest an array is in use in; -1: free
   int loop_depth_ = 0;
+  std::map<InstId, RoomPlace> room_places_;
+  bool waited_ = false, shown_ = false;  ///< since the last commit: for the copies; for those of all threads
 };
 
 }  // namespace lathe

@@ -38,7 +38,7 @@ class Inference {
 
  private:
   bool known(ValueId v) const { return f_.values[v].type.layout.has_value(); }
-  bool is_tile(ValueId v) const { return f_.type(v).is_tile(); }
+  bool is_tile(ValueId v) const { return f_.type(v).is_tile() || f_.type(v).is_token(); }
   /// A whole value never takes a partial layout by itself: every copy would count.
   bool may_hold_addends(ValueId v) const {
     const Func::Inst* def = f_.def(v);
@@ -103,6 +103,7 @@ class Inference {
       case Op::load:
       case Op::fill:
       case Op::iota:
+      case Op::room:
         return false;
       case Op::reduce:
         return known(inst.args[0]) && assign(r, reduced(inst));
@@ -187,7 +188,7 @@ class Inference {
     for (InstId id : order_)
       for (ValueId v : f_.inst(id).results)
         if (is_tile(v) && !known(v)) {
-          if (f_.inst(id).op == Op::load) return v;
+          if (f_.inst(id).op == Op::load || f_.inst(id).op == Op::wait) return v;
           if (other == kNone) other = v;
         }
     return other;

@@ -51,13 +51,17 @@ std::optional<Layout> view_layout(const Layout& l, int from_bits, int to_bits) {
 }
 
 Layout coalesced(const Coord& shape, int elem_bits, int64_t threads) {
+  const int64_t elements = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+  int64_t vec = 1;
+  while (vec * 2 * elem_bits <= 128 && shape.back() % (vec * 2) == 0 && elements / (vec * 2) >= threads) vec *= 2;
+  while (vec * elem_bits < 8 && shape.back() % (vec * 2) == 0) vec *= 2;  // a store never splits a byte
+  return coalesced_runs(shape, vec, threads);
+}
+
+Layout coalesced_runs(const Coord& shape, int64_t vec, int64_t threads) {
   std::vector<Mode> T, S, outer;
   Coord left = shape, weight(shape.size(), 1);
   const size_t last = shape.size() - 1;
-  const int64_t elements = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-  int64_t vec = 1;
-  while (vec * 2 * elem_bits <= 128 && left[last] % (vec * 2) == 0 && elements / (vec * 2) >= threads) vec *= 2;
-  while (vec * elem_bits < 8 && left[last] % (vec * 2) == 0) vec *= 2;  // a store never splits a byte
   S.push_back({vec, static_cast<int>(last), 1});
   left[last] /= vec;
   weight[last] = vec;

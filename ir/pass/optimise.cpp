@@ -14,6 +14,7 @@ void optimise(Func& f) {
   cse(f);
   vectorise(f);
   dce(f);
+  interleave(f);
 }
 
 }  // namespace lathe::thread

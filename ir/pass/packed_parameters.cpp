@@ -51,7 +51,7 @@ Result<std::map<std::string, PackedLayout>> packed_parameters(const Func& f, con
   std::vector<Load> codes, others;
   f.walk(f.body, [&](BlockId, size_t, InstId id) {
     const Func::Inst& inst = f.inst(id);
-    if (inst.op != Op::load || !f.type(inst.args[0]).packed) return;
+    if ((inst.op != Op::load && inst.op != Op::issue) || !f.type(inst.args[0]).packed) return;
     const Type& tile = f.type(inst.results[0]);
     (tile.elem.bits < 16 ? codes : others).push_back({f.values[inst.args[0]].name, tile});
   });

@@ -18,11 +18,20 @@ enum class Factor : uint8_t { operand, accumulator };
 void linearity(Func& f, Factor factor);
 
 /// `stages n` of a loop: its loads that need nothing but the index, of views it does not write, are issued n - 1 turns
-/// ahead and carried in registers (reads past an edge are 0, so no turn is special).   gives: no loop has stages.
-/// target-independent.
-void prefetch(Func& f);
+/// ahead (reads past an edge are 0, so no turn is special). Each load becomes a token for each turn on its way and a
+/// free room: a turn waits for its token, issues to the free room and gives its own room back.   gives: no loop has
+/// stages.   target-independent.
+void pipeline(Func& f);
 
-/// Removes operations whose results nobody uses.
+/// Which tokens travel by asynchronous copies through shared memory: those of whole 16-byte pieces, while there is
+/// room, where the target has such copies. The others become loads whose tiles the loop carries in registers.
+/// aligned: LowerOptions::aligned.
+void choose_transport(Func& f, const Target& t, bool aligned);
+
+/// A number that divides the i64 scalar v for certain; 0, which every number divides, for the constant 0.
+int64_t known_multiple(const Func& f, ValueId v);
+
+/// Removes operations whose results nobody uses, and values that loops carry for nobody.
 void drop_dead(Func& f);
 
 /// Gives every register tile a layout and inserts `convert` where two meet that differ. Existing pins stay; existing
@@ -48,6 +57,9 @@ std::optional<Layout> view_layout(const Layout& l, int from_bits, int to_bits);
 /// The layout of a tile of `threads` threads that moves 16 bytes a thread along the last dimension, neighbours first;
 /// threads that are left over hold copies.
 Layout coalesced(const Coord& shape, int elem_bits, int64_t threads);
+
+/// The same with `vec` neighbours a thread at a time; vec divides the last extent.
+Layout coalesced_runs(const Coord& shape, int64_t vec, int64_t threads);
 
 /// Bytes of 32-byte memory sectors that one subgroup touches for each byte it asks for, in a row-major view with long
 /// rows: 1 where every sector is used whole, 32 / element bytes at worst.

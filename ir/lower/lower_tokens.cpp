@@ -1,0 +1,213 @@
+// Tiles that travel by asynchronous copies. A token is the offset of its room in a shared array, so a loop that rotates
+// its tokens rotates a ring of rooms. Copies are ordered by waits alone where each thread reads what it copied (packed
+// tiles), by a barrier a turn where others read it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ir/lower/banks.h"
+#include "ir/lower/lowering.h"
+
+namespace lathe {
+namespace {
+
+constexpr int64_t kCopyBytes = 16;
+
+}  // namespace
+
+/// The room that was made for the first tile of this token's name.
+InstId Lowering::first_room(ValueId token) const {
+  for (;;) {
+    const InstId id = f_.values[token].def;
+    if (id != kNone && f_.insts[id].op == tile::Op::room) return id;
+    if (id != kNone && f_.insts[id].op != tile::Op::loop) {
+      token = f_.insts[id].args.back();  // issue, release
+      continue;
+    }
+    for (const Inst& loop : f_.insts) {
+      if (loop.op != tile::Op::loop) continue;
+      const auto& params = f_.blocks[loop.blocks[0]].params;
+      for (size_t c = 0; c < loop.results.size(); c++)
+        if (loop.results[c] == token || params[c + 1] == token) {
+          token = loop.args[c + 3];
+          break;
+        }
+    }
+  }
+}
+
+Lowering::Room Lowering::room_of(ValueId token) const {
+  const tile::Type& t = type(token);
+  const Inst& made = f_.insts[first_room(token)];
+  Room out;
+  if (type(made.args[0]).packed) {
+    const int64_t lane_bytes = t.layout->slots() * t.elem.bits / 8;
+    out.bytes = lane_bytes * threads();
+    out.read_elems = kCopyBytes * 8 / t.elem.bits;
+    return out;
+  }
+  const int elem_bytes = t.elem.bits / 8;
+  const int64_t vec = kCopyBytes / elem_bytes;
+  out.copy = tile::coalesced_runs(t.shape, vec, threads());
+  int64_t best = -1;
+  for (const int64_t pad : {0, 16, 32, 64}) {
+    const MemoryLayout m = row_major(t.shape, t.shape.back() + pad / elem_bytes);
+    const int64_t elems = wide_access(*t.layout, m, vec).elems;
+    const int64_t cost = bank_phases(*t.layout, m, elems, elem_bytes, t_.subgroup_size) * (t.layout->slots() / elems) +
+                         bank_phases(out.copy, m, vec, elem_bytes, t_.subgroup_size) * (out.copy.slots() / vec);
+    if (best >= 0 && cost >= best) continue;
+    best = cost;
+    out.memory = m;
+    out.read_elems = elems;
+  }
+  out.bytes = (out.memory.span() * elem_bytes + kCopyBytes - 1) / kCopyBytes * kCopyBytes;
+  return out;
+}
+
+/// The rooms of a block are one array: a token that a loop carries may be any of them.
+Result<Unit> Lowering::room(const Inst& i) {
+  const InstId id = f_.values[i.results[0]].def;
+  if (!room_places_.contains(id)) {
+    const auto block = std::find_if(f_.blocks.begin(), f_.blocks.end(), [&](const auto& b) {
+      return std::find(b.insts.begin(), b.insts.end(), id) != b.insts.end();
+    });
+    int64_t bytes = 0;
+    int64_t access = kCopyBytes;
+    for (const InstId other : block->insts) {
+      if (f_.insts[other].op != tile::Op::room) continue;
+      const ValueId token = f_.insts[other].results[0];
+      const Room room = room_of(token);
+      room_places_[other] = {0, bytes};
+      bytes += room.bytes;
+      access = std::min(access, room.read_elems * type(token).elem.bits / 8);
+    }
+    const uint32_t array_id = array("rooms", bytes, static_cast<int>(access));
+    for (const InstId other : block->insts)
+      if (f_.insts[other].op == tile::Op::room) room_places_[other].array = array_id;
+  }
+  scalars_[i.results[0]] = b_.i32(room_places_.at(id).offset);
+  return Unit{};
+}
+
+Result<Unit> Lowering::issue(const Inst& i) {
+  const Inst* made = f_.def(i.args.back());
+  if (made && made->op == tile::Op::room) before_write(array_of(i.args.back()));  // in a loop, the wait was the barrier
+  TRY(type(i.args[0]).packed ? issue_packed(i) : issue_plain(i));
+  scalars_[i.results[0]] = scalars_.at(i.args.back());
+  return Unit{};
+}
+
+Result<Unit> Lowering::issue_plain(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const Room room = room_of(i.results[0]);
+  const int elem_bytes = t.elem.bits / 8;
+  const ViewAddress a = view_address(i, t.shape.size());
+  const BlockId outer = b_.block;
+  const ValueId mine = owner(room.copy);
+  std::optional<thread::Builder::Cond> only;
+  const ValueId to = emit(Op::add, {scalars_.at(i.args.back()), tile_offset(room.copy, room.memory, elem_bytes)});
+  if (mine != kNone) only = b_.begin_cond(mine);
+  for (const Access& access : plan_accesses(room.copy, far_rows(t.shape), kCopyBytes / elem_bytes)) {
+    int64_t imm = 0;
+    const ValueId from = access_address(a, room.copy, access.first, t.elem.bits, imm);
+    b_.effect(Op::async_copy, {to, emit(Op::add, {from, b_.i64(imm)}), in_bounds(a, room.copy, access.first)},
+              {.type = thread::kI32x4,
+               .imm = room.memory.address(access.first) * elem_bytes,
+               .index = array_of(i.results[0])});
+  }
+  if (only) {
+    b_.yield({});
+    b_.block = only->else_block;
+    b_.yield({});
+    b_.end_cond(*only, outer);
+  }
+  return Unit{};
+}
+
+/// Each thread's pieces: [piece][thread].
+Result<Unit> Lowering::issue_packed(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const PackedLayout& p = packed_.at(name(i.args[0]));
+  if (p.piece_bytes() != kCopyBytes)
+    return internal_error(fmt::format("{}: pieces of {} bytes are not copied", name(i.args[0]), p.piece_bytes()));
+  const ValueId thread = emit(Op::thread_id, {}, {.type = thread::kI32});
+  const ValueId to = emit(Op::add, {scalars_.at(i.args.back()), emit(Op::mul, {thread, b_.i32(kCopyBytes)})});
+  int64_t at = 0;
+  return packed_pieces(i, t, [&](ValueId address, int64_t imm, ValueId inside) {
+    b_.effect(Op::async_copy, {to, emit(Op::add, {address, b_.i64(imm)}), inside},
+              {.type = thread::kI32x4, .imm = at, .index = array_of(i.results[0])});
+    at += kCopyBytes * threads();
+  });
+}
+
+Result<Unit> Lowering::wait(const Inst& i) {
+  const bool packed = type(f_.insts[first_room(i.args[0])].args[0]).packed;
+  if (!waited_) b_.effect(Op::async_wait, {}, {.imm = i.attr.imm});
+  waited_ = true;
+  if (!packed && !shown_) {
+    barrier();
+    shown_ = true;
+  }
+  if (type(i.args[0]).layout != type(i.results[0]).layout) return internal_error("wait: a token of another layout");
+  tiles_[i.results[0]] = packed ? read_packed(i) : read_plain(i);
+  pending_reads_[array_of(i.args[0])] = true;
+  return Unit{};
+}
+
+TileRegs Lowering::read_plain(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const Room room = room_of(i.args[0]);
+  const int elem_bytes = t.elem.bits / 8;
+  const ValueId from = emit(Op::add, {scalars_.at(i.args[0]), tile_offset(*t.layout, room.memory, elem_bytes)});
+  const auto accesses = plan_accesses(*t.layout, room.memory, room.read_elems);
+  std::vector<ValueId> loaded;
+  for (const Access& a : accesses)
+    loaded.push_back(emit(Op::load_shared, {from},
+                          {.type = access_type(static_cast<int64_t>(a.slots.size()) * t.elem.bits),
+                           .imm = room.memory.address(a.first) * elem_bytes,
+                           .index = array_of(i.args[0])}));
+  return gather(t.elem, *t.layout, accesses, loaded);
+}
+
+TileRegs Lowering::read_packed(const Inst& i) {
+  const tile::Type& t = type(i.results[0]);
+  const PackedLayout& p = packed_.at(name(f_.insts[first_room(i.args[0])].args[0]));
+  const ValueId thread = emit(Op::thread_id, {}, {.type = thread::kI32});
+  const ValueId from = emit(Op::add, {scalars_.at(i.args[0]), emit(Op::mul, {thread, b_.i32(kCopyBytes)})});
+  std::vector<ValueId> words;
+  const int64_t step = kCopyBytes * threads();
+  for (int64_t at = 0; at < room_of(i.args[0]).bytes; at += step) {
+    const auto some =
+        split_words(emit(Op::load_shared, {from}, {.type = thread::kI32x4, .imm = at, .index = array_of(i.args[0])}));
+    words.insert(words.end(), some.begin(), some.end());
+  }
+  return packed_tile(p, t, words);
+}
+
+/// The last turns brought tiles that nobody waits for; their rooms may be used again when these have arrived.
+void Lowering::end_pipeline(const Inst& loop) {
+  bool waited = false;
+  for (size_t a = 3; a < loop.args.size(); a++) {
+    if (!type(loop.args[a]).is_token()) continue;
+    if (!waited) b_.effect(Op::async_wait, {}, {.imm = 0});
+    waited = true;
+    const uint32_t id = array_of(loop.args[a]);
+    pending_writes_[id] = true;
+    array_depth_[id] = -1;
+  }
+}
+
+/// Bytes that the thread part of `l` adds to an address in `m`, whose strides are linear.
+ValueId Lowering::tile_offset(const Layout& l, const MemoryLayout& m, int64_t bytes) {
+  ValueId sum = b_.i32(0);
+  const Coord zero(l.shape().size(), 0);
+  for (size_t d = 0; d < zero.size(); d++) {
+    Coord one = zero;
+    one[d] = 1;
+    const int64_t stride = l.shape()[d] > 1 ? m.address(one) * bytes : 0;
+    sum = emit(Op::add, {sum, emit(Op::mul, {thread_coord(l, static_cast<int>(d)), b_.i32(stride)})});
+  }
+  return sum;
+}
+
+}  // namespace lathe

@@ -1,0 +1,119 @@
+// The inner pipeline of matrix operands: what feeds the matrix instructions of a step stands before those of the step
+// before it, so that reading and converting run beside them and few operands are alive at once.
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "ir/thread.h"
+
+namespace lathe::thread {
+namespace {
+
+/// A run of instructions that only depend on each other by their values.
+using Run = std::vector<InstId>;
+
+class Interleave {
+ public:
+  explicit Interleave(Func& f) : f_(f), at_(f.insts.size(), kOutside), placed_(f.insts.size()) {}
+
+  void block(BlockId b) {
+    const Run insts = f_.blocks[b].insts;
+    Run out, run;
+    for (const InstId id : insts) {
+      const Effect effect = info(f_.inst(id).op).effect;
+      if (effect == Effect::pure || effect == Effect::reads) {
+        run.push_back(id);
+        continue;
+      }
+      arrange(run, out);
+      run.clear();
+      out.push_back(id);
+      const auto nested = f_.inst(id).blocks;
+      for (const BlockId n : nested) block(n);
+    }
+    arrange(run, out);
+    f_.blocks[b].insts = std::move(out);
+  }
+
+ private:
+  static constexpr int kOutside = -1;  ///< not of this run
+  static constexpr int kEarly = -2;    ///< of this run, feeds nothing late
+
+  bool in_run(InstId id) const { return id != kNone && at_[id] != kOutside; }
+  void each_source(InstId id, const std::function<void(InstId)>& visit) const {
+    for (const ValueId a : f_.inst(id).args)
+      if (in_run(f_.values[a].def)) visit(f_.values[a].def);
+  }
+
+  void arrange(const Run& run, Run& out) {
+    for (const InstId id : run) at_[id] = kEarly, placed_[id] = false;
+    std::vector<Run> steps = steps_of(run);
+    if (steps.size() > 1) {
+      // What waits for no matrix instruction and is no operand of one, and every load from far away, goes first.
+      for (const InstId id : run)
+        if (f_.inst(id).op == Op::load_global) place(id, out);
+      std::vector<bool> feeds(f_.insts.size()), after(f_.insts.size());
+      for (const Run& step : steps)
+        for (const InstId id : step) mark_sources(id, feeds);
+      for (const InstId id : run) {
+        each_source(id, [&](InstId s) { after[id] = after[id] || after[s]; });
+        after[id] = after[id] || f_.inst(id).op == Op::mma;
+        if (!feeds[id] && !after[id]) place(id, out);
+      }
+      feed(steps[0], after, out);
+      for (size_t s = 0; s < steps.size(); s++) {
+        if (s + 1 < steps.size()) feed(steps[s + 1], after, out);
+        for (const InstId id : steps[s]) place(id, out);
+      }
+    }
+    for (const InstId id : run) place(id, out);
+    for (const InstId id : run) at_[id] = kOutside;
+  }
+
+  /// A step ends where an instruction adds to a sum of the same step.
+  std::vector<Run> steps_of(const Run& run) {
+    std::vector<Run> steps;
+    for (const InstId id : run) {
+      if (f_.inst(id).op != Op::mma) continue;
+      const InstId sum = f_.values[f_.inst(id).args[2]].def;
+      const bool chained = in_run(sum) && at_[sum] == static_cast<int>(steps.size());
+      if (steps.empty() || chained) steps.emplace_back();
+      steps.back().push_back(id);
+      at_[id] = static_cast<int>(steps.size());
+    }
+    return steps;
+  }
+
+  void mark_sources(InstId id, std::vector<bool>& feeds) {
+    each_source(id, [&](InstId s) {
+      if (feeds[s]) return;
+      feeds[s] = true;
+      mark_sources(s, feeds);
+    });
+  }
+
+  /// Everything the step needs that waits for no matrix instruction.
+  void feed(const Run& step, const std::vector<bool>& after, Run& out) {
+    for (const InstId id : step)
+      each_source(id, [&](InstId s) {
+        if (!after[s]) place(s, out);
+      });
+  }
+
+  void place(InstId id, Run& out) {
+    if (placed_[id]) return;
+    placed_[id] = true;
+    each_source(id, [&](InstId s) { place(s, out); });
+    out.push_back(id);
+  }
+
+  Func& f_;
+  std::vector<int> at_;
+  std::vector<bool> placed_;
+};
+
+}  // namespace
+
+void interleave(Func& f) { Interleave(f).block(f.body); }
+
+}  // namespace lathe::thread
