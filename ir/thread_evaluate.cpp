@@ -12,11 +12,11 @@ constexpr uint64_t mask(int bits) { return bits >= 64 ? ~uint64_t{0} : (uint64_t
 
 Lanes regroup(const Lanes& from, int from_bits, const Type& to) {
   Lanes out(to.lanes);
-  const int to_bits = bits(to.scalar);
-  for (int bit = 0; bit < to_bits * to.lanes; bit++) {
-    const uint64_t one = (from[static_cast<size_t>(bit / from_bits)] >> (bit % from_bits)) & 1;
-    out[static_cast<size_t>(bit / to_bits)] |= one << (bit % to_bits);
-  }
+  std::vector<const uint64_t*> x;
+  std::vector<uint64_t*> rows;
+  for (const uint64_t& lane : from) x.push_back(&lane);
+  for (uint64_t& lane : out) rows.push_back(&lane);
+  regroup_rows(x.data(), from_bits, rows.data(), to.lanes, bits(to.scalar), 1);
   return out;
 }
 

@@ -391,6 +391,19 @@ LaneRow lane_row(Op op, Scalar from, Scalar to) {
   return kRows[(static_cast<size_t>(op) * kScalars + static_cast<size_t>(from)) * kScalars + static_cast<size_t>(to)];
 }
 
+void regroup_rows(const uint64_t* const* x, int from_bits, uint64_t* const* out, int to_lanes, int to_bits, int n) {
+  for (int to = 0; to < to_lanes; to++)
+    for (int l = 0; l < n; l++) {
+      uint64_t word = 0;
+      if (to_bits >= from_bits)
+        for (int part = 0, first = to * to_bits / from_bits; part < to_bits / from_bits; part++)
+          word |= x[first + part][l] << (part * from_bits);
+      else
+        word = x[to * to_bits / from_bits][l] >> (to * to_bits % from_bits) & mask(to_bits);
+      out[to][l] = word;
+    }
+}
+
 double decode_float(Scalar s, uint64_t raw) { return value_of(s, raw); }
 uint64_t encode_float(Scalar s, double value) { return bits_of(s, value); }
 

@@ -12,6 +12,9 @@ using LaneRow = uint64_t (*)(const uint64_t* const* x, uint64_t* out, int n);
 /// `from`: scalar type of operand 0; `to`: of the result. Null: the operation moves lanes, or is not of these types.
 LaneRow lane_row(Op op, Scalar from, Scalar to);
 
+/// bitcast: rows of from_bits at `x` become `to_lanes` rows of to_bits at `out`, the first in the low bits.
+void regroup_rows(const uint64_t* const* x, int from_bits, uint64_t* const* out, int to_lanes, int to_bits, int n);
+
 /// The value of a float's raw bits, and the nearest (even) float of a value: decode and encode of its element type.
 double decode_float(Scalar s, uint64_t raw);
 uint64_t encode_float(Scalar s, double value);
