@@ -129,7 +129,7 @@ Result<Target> target_of(runtime::Device& device, ProbeReport* report) {
   const runtime::DeviceInfo& info = device.info();
   if (const auto* simulated = dynamic_cast<const sim::Device*>(&device); simulated && simulated->target())
     return *simulated->target();
-  const auto cache = runtime::DiskCache::standard();
+  const auto cache = info.api == "sim" ? nullptr : runtime::DiskCache::standard();
   const std::string key = runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver,
                                              info.facts.vulkan.device_uuid, info.facts.vulkan.pipeline_cache_uuid});
   if (cache)

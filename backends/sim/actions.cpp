@@ -125,6 +125,10 @@ void barrier(Wave& w, const Step& s) {
   if (w.together(s)) w.state = Wave::State::at_barrier;
 }
 
+void barrier_subgroup(Wave& w, const Step& s) {
+  if (w.together(s)) w.turn++;
+}
+
 // ---- between lanes
 
 void shuffle_xor(Wave& w, const Step& s) {

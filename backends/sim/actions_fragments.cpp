@@ -62,6 +62,7 @@ bool gather(Wave& w, const Step& s, size_t operand, const LaneMap& map, std::vec
   return true;
 }
 
+/// The value of an operand's element; a unit that flushes f16 subnormals reads them as 0.
 double decoded(Scalar t, bool is_signed, bool keeps_subnormals, uint64_t raw) {
   if (t == Scalar::i8) return is_signed ? static_cast<double>(static_cast<int8_t>(raw)) : static_cast<double>(raw);
   if (t == Scalar::i32) return static_cast<double>(static_cast<int32_t>(raw));
@@ -141,18 +142,54 @@ void frag_store(Wave& w, const Step& s) {
   count_sectors(w.count(s), spans);
 }
 
-void frag_load_shared(Wave& w, const Step& s) {
-  const LaneMap* map = w.together(s) && uniform(w, s, 0) && uniform(w, s, 1) ? map_of(w, s, s.type) : nullptr;
+namespace {
+
+/// Shared memory moves eight pieces of 16 bytes at a time, one of each line of the matrix.
+void count_shared_fragment(Wave& w, const Step& s, const LaneMap& map, size_t stride_operand) {
+  const auto part = static_cast<uint64_t>(thread::bits(s.type.scalar) / 8);
+  const bool columns = s.imm == 1;
+  const auto lines = static_cast<uint64_t>(columns ? map.cols : map.rows),
+             run = part * static_cast<uint64_t>(columns ? map.rows : map.cols);
+  const uint64_t start = static_cast<uint32_t>(w.arg(s, 0)[0]), pitch = w.arg(s, stride_operand)[0] * part;
+  const uint64_t piece = std::min<uint64_t>(16, run), together = kBanks * kBankBytes / piece;
+  for (uint64_t at = 0; at < run; at += piece)
+    for (uint64_t first = 0; first < lines; first += together) {
+      std::vector<Span> spans;
+      for (uint64_t line = first; line < std::min(lines, first + together); line++)
+        spans.push_back({start + line * pitch + at, piece});
+      count_wavefronts(w.count(s), spans);
+    }
+}
+
+/// visit(element's byte in the array, raw bits of it) for a fragment in shared memory.
+template <class Visit>
+void each_shared(Wave& w, const Step& s, const Rows& rows, size_t stride_operand, const Visit& visit) {
+  const LaneMap* map =
+      w.together(s) && uniform(w, s, 0) && uniform(w, s, stride_operand) ? map_of(w, s, s.type) : nullptr;
   if (map == nullptr) return;
   const int64_t bytes = thread::bits(s.type.scalar) / 8;
-  each_place(w, s, *map, s.result.count, 1, [&](int lane, uint32_t slot, int64_t offset) {
-    const int64_t at = static_cast<int32_t>(w.arg(s, 0)[0]) + offset * bytes;
-    uint64_t raw = 0;
-    const std::string why = w.group.shared.load(
-        s.index, at, {reinterpret_cast<std::byte*>(&raw), static_cast<size_t>(bytes)}, w.access(lane));
+  each_place(w, s, *map, rows.count, stride_operand, [&](int lane, uint32_t slot, int64_t offset) {
+    auto* raw = reinterpret_cast<std::byte*>(&w.row(rows.first + slot)[lane]);
+    const std::string why =
+        visit(static_cast<int32_t>(w.arg(s, 0)[0]) + offset * bytes, std::span(raw, static_cast<size_t>(bytes)));
     if (!why.empty()) w.fail(s, lane, why);
-    w.result(s, slot)[lane] = raw;
     return why.empty();
+  });
+  if (!w.group.launch.fault) count_shared_fragment(w, s, *map, stride_operand);
+}
+
+}  // namespace
+
+void frag_load_shared(Wave& w, const Step& s) {
+  for (uint32_t c = 0; c < s.result.count; c++) std::fill_n(w.result(s, c), w.lanes(), 0);
+  each_shared(w, s, s.result, 1, [&](int64_t at, std::span<std::byte> raw) {
+    return w.group.shared.load(s.index, at, raw, w.access_together());
+  });
+}
+
+void frag_store_shared(Wave& w, const Step& s) {
+  each_shared(w, s, s.args[1], 2, [&](int64_t at, std::span<const std::byte> raw) {
+    return w.group.shared.store(s.index, at, raw, w.access_together());
   });
 }
 

@@ -90,14 +90,8 @@ bool store_bytes(Wave& w, const Step& s, int lane, uint64_t address, std::span<c
   return false;
 }
 
-namespace actions {
-namespace {
+// ---- all lanes
 
-/// A memory access as a step says it: bytes a lane, and the lanes that take part.
-struct Shape {
-  size_t bytes, part;  ///< of the access and of one component
-  uint64_t lanes;
-};
 Shape shape_of(Wave& w, const Step& s, size_t predicate) {
   const auto part = static_cast<size_t>(thread::bits(s.type.scalar) / 8);
   uint64_t lanes = w.mask;
@@ -108,8 +102,23 @@ Shape shape_of(Wave& w, const Step& s, size_t predicate) {
   return {part * s.type.lanes, part, lanes};
 }
 
-uint64_t global_at(Wave& w, const Step& s, int lane) { return w.arg(s, 0)[lane] + static_cast<uint64_t>(s.imm); }
 int64_t shared_at(Wave& w, const Step& s, int lane) { return static_cast<int32_t>(w.arg(s, 0)[lane]) + s.imm; }
+
+void count_shared(Wave& w, const Step& s, const Shape& shape) {
+  const int phase = static_cast<int>(std::min<size_t>(kBanks, kBanks * kBankBytes / shape.bytes));
+  std::vector<Span> spans;
+  for (int first = 0; first < w.lanes(); first += phase) {
+    spans.clear();
+    for (int l = first; l < std::min(first + phase, w.lanes()); l++)
+      if (shape.lanes >> l & 1) spans.push_back({static_cast<uint64_t>(shared_at(w, s, l)), shape.bytes});
+    count_wavefronts(w.count(s), spans);
+  }
+}
+
+namespace actions {
+namespace {
+
+uint64_t global_at(Wave& w, const Step& s, int lane) { return w.arg(s, 0)[lane] + static_cast<uint64_t>(s.imm); }
 
 void spread(Wave& w, const Step& s, const Shape& shape, int lane, const std::byte* from) {
   for (uint32_t c = 0; c < s.result.count; c++) {
@@ -123,17 +132,6 @@ void collect(Wave& w, const Step& s, const Shape& shape, int lane, std::byte* to
 }
 void clear(Wave& w, const Step& s) {
   for (uint32_t c = 0; c < s.result.count; c++) std::fill_n(w.result(s, c), w.lanes(), 0);
-}
-
-void count_shared(Wave& w, const Step& s, const Shape& shape) {
-  const int phase = static_cast<int>(std::min<size_t>(kBanks, kBanks * kBankBytes / shape.bytes));
-  std::vector<Span> spans;
-  for (int first = 0; first < w.lanes(); first += phase) {
-    spans.clear();
-    for (int l = first; l < std::min(first + phase, w.lanes()); l++)
-      if (shape.lanes >> l & 1) spans.push_back({static_cast<uint64_t>(shared_at(w, s, l)), shape.bytes});
-    count_wavefronts(w.count(s), spans);
-  }
 }
 
 }  // namespace
@@ -150,6 +148,7 @@ void load_global(Wave& w, const Step& s) {
     spread(w, s, shape, l, bytes);
     spans.push_back({at, shape.bytes});
   }
+  w.note_load(s.result, spans.size() * shape.bytes);
   count_sectors(w.count(s), spans);
 }
 

@@ -20,4 +20,15 @@ void count_wavefronts(StepCount& count, std::span<const Span> phase);
 bool load_bytes(Wave& w, const Step& s, int lane, uint64_t address, std::span<std::byte> to);
 bool store_bytes(Wave& w, const Step& s, int lane, uint64_t address, std::span<const std::byte> from);
 
+/// A memory access as a step says it: bytes a lane, and the lanes that take part (those whose operand `predicate`, if
+/// there is one, is true).
+struct Shape {
+  size_t bytes, part;  ///< of the access and of one component
+  uint64_t lanes;
+};
+Shape shape_of(Wave& w, const Step& s, size_t predicate);
+/// Byte of the shared array that a lane accesses.
+int64_t shared_at(Wave& w, const Step& s, int lane);
+void count_shared(Wave& w, const Step& s, const Shape& shape);
+
 }  // namespace lathe::sim

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/sim/lane_map.h"
 #include "ir/thread.h"
 #include "ir/thread_lanes.h"
 
@@ -23,7 +24,11 @@ inline constexpr size_t kClasses = std::size(kClassNames);
 struct Rows {
   uint32_t first = 0;
   uint16_t count = 0;
+  bool loaded = false;  ///< may hold what a global load brings, not used since
 };
+
+/// What a step means to loads under way: nothing, it uses what they bring, or it hands that on.
+enum class Watch : uint8_t { none, uses, hands_on };
 
 struct Step {
   Action run = nullptr;
@@ -40,7 +45,8 @@ struct Step {
   uint32_t args_count = 0;
   uint32_t target = 0;  ///< where control goes on
   bool apart = true;    ///< a move whose targets are none of its sources
-  uint32_t loop = 0;    ///< innermost, in Code::loops
+  Watch watch = Watch::none;
+  uint32_t loop = 0;  ///< innermost, in Code::loops
   Loc loc;
 };
 
@@ -53,7 +59,6 @@ struct Source {
 };
 
 struct LoopInfo {
-  uint32_t outer = 0;  ///< the loop around it; 0 is the whole kernel
   Loc loc;
 };
 
@@ -67,7 +72,8 @@ struct Code {
   uint32_t rows = 0;            ///< a wave has
 };
 
-/// unsupported: an operation that no action is known for, or a subgroup of over 64 lanes.
-Result<std::unique_ptr<const Code>> decode(thread::Func f);
+/// A fragment has the rows that `matrices` says, whatever its type says. unsupported: an operation that no action is
+/// known for, or a subgroup of over 64 lanes.
+Result<std::unique_ptr<const Code>> decode(thread::Func f, const MatrixUnit& matrices);
 
 }  // namespace lathe::sim

@@ -85,9 +85,39 @@ class Lifetimes {
   uint32_t now_ = 0;
 };
 
+/// Values that may be what a global load brought, only moved since: through vectors, loops and branches.
+std::vector<bool> loaded_values(const Func& f) {
+  std::vector<bool> loaded(f.values.size());
+  bool changed = true;
+  const auto mark = [&](ValueId v, bool is) {
+    if (!is || loaded[v]) return;
+    loaded[v] = changed = true;
+  };
+  const auto visit = [&](BlockId, size_t, InstId id) {
+    const Inst& i = f.inst(id);
+    if (i.op == Op::load_global) mark(i.results[0], true);
+    if (i.op == Op::vec || i.op == Op::get || i.op == Op::bitcast || i.op == Op::frag_make)
+      for (const ValueId v : i.args) mark(i.results[0], loaded[v]);
+    for (const BlockId b : i.blocks) {
+      const auto& next = f.inst(f.blocks[b].insts.back()).args;
+      for (size_t r = 0; r < i.results.size(); r++) {
+        const bool comes = loaded[next[r]] || (i.op == Op::loop && loaded[i.args[r + 3]]);
+        mark(i.results[r], comes);
+        if (i.op == Op::loop) mark(f.blocks[b].params[r + 1], comes);
+      }
+    }
+  };
+  while (changed) {
+    changed = false;
+    f.walk(f.body, visit);
+  }
+  return loaded;
+}
+
 class Decoder {
  public:
-  explicit Decoder(Code& p) : p_(p), f_(p.func), lives_(f_), rows_(f_.values.size()) {}
+  Decoder(Code& p, const MatrixUnit& matrices)
+      : p_(p), f_(p.func), matrices_(matrices), lives_(f_), loaded_(loaded_values(f_)), rows_(f_.values.size()) {}
 
   Result<Unit> run() {
     p_.loops.push_back({});
@@ -98,7 +128,10 @@ class Decoder {
   }
 
  private:
-  static size_t components(const thread::Type& t) { return t.lanes; }
+  size_t components(const thread::Type& t) const {
+    const LaneMap* map = t.is_frag() ? matrices_.find(t) : nullptr;
+    return map != nullptr ? static_cast<size_t>(map->slots) : t.lanes;
+  }
 
   // ---- rows
   Rows give(size_t count) {
@@ -113,11 +146,14 @@ class Decoder {
   }
   void define(ValueId v) {
     rows_[v] = give(components(f_.type(v)));
+    rows_[v].loaded = loaded_[v];
     ends_[lives_.last(v)].push_back(rows_[v]);
   }
   /// Two names of one value's rows: they end with the later one.
   void define_both(ValueId v, ValueId also) {
-    rows_[v] = rows_[also] = give(components(f_.type(v)));
+    rows_[v] = give(components(f_.type(v)));
+    rows_[v].loaded = loaded_[v];
+    rows_[also] = rows_[v];
     ends_[std::max(lives_.last(v), lives_.last(also))].push_back(rows_[v]);
   }
   /// Rows whose last use lies before `now` are free.
@@ -139,6 +175,8 @@ class Decoder {
     s.args_count = static_cast<uint32_t>(args.size());
     s.loop = loop_;
     s.loc = i.loc;
+    const auto loaded = [](const Rows& r) { return r.loaded; };
+    if (std::any_of(args.begin(), args.end(), loaded)) s.watch = kind == Class::move ? Watch::hands_on : Watch::uses;
     p_.steps.push_back(s);
     return p_.steps.back();
   }
@@ -194,8 +232,9 @@ class Decoder {
     for (const ValueId v : i.results) define(v);
     Step& s = append(row.run, row.kind, i, args);
     if (!i.args.empty()) s.from = f_.type(i.args[0]);
-    const bool stores = i.results.empty() && i.args.size() > 1;
-    s.type = !i.results.empty() ? f_.type(i.results[0]) : stores ? f_.type(i.args[1]) : thread::Type();
+    const std::string_view operands = thread::info(i.op).operands;
+    const bool stores = i.results.empty() && operands.size() > 1 && (operands[1] == 'v' || operands[1] == 'm');
+    s.type = !i.results.empty() ? f_.type(i.results[0]) : stores ? f_.type(i.args[1]) : i.attr.type;
     if (!i.results.empty()) s.result = rows_[i.results[0]];
     s.imm = i.attr.imm;
     s.index = i.attr.index;
@@ -235,7 +274,7 @@ class Decoder {
     move(i, init, carried);
     append(actions::enter_loop, Class::move, i, {});
     const uint32_t outer = loop_;
-    p_.loops.push_back({outer, i.loc});
+    p_.loops.push_back({i.loc});
     loop_ = static_cast<uint32_t>(p_.loops.size() - 1);
     const uint32_t head = here();
     append(actions::test_loop, Class::control, i, {carried[0], bound});
@@ -266,7 +305,9 @@ class Decoder {
 
   Code& p_;
   const Func& f_;
+  const MatrixUnit& matrices_;
   Lifetimes lives_;
+  std::vector<bool> loaded_;
   std::vector<Rows> rows_;
   std::vector<size_t> first_operand_;
   std::map<size_t, std::vector<uint32_t>> free_;  ///< by count
@@ -277,13 +318,13 @@ class Decoder {
 
 }  // namespace
 
-Result<std::unique_ptr<const Code>> decode(thread::Func f) {
+Result<std::unique_ptr<const Code>> decode(thread::Func f, const MatrixUnit& matrices) {
   if (f.subgroup_size > kMaxLanes)
     return unsupported(
         fmt::format("the simulator has subgroups of at most {} lanes, not {}", kMaxLanes, f.subgroup_size));
   auto p = std::make_unique<Code>();
   p->func = std::move(f);
-  TRY(Decoder(*p).run());
+  TRY(Decoder(*p, matrices).run());
   return p;
 }
 

@@ -197,7 +197,7 @@ class SimDevice final : public Device {
     if (shared > static_cast<int64_t>(facts.shared_bytes))
       return refuse({lathe::Error::Code::unsupported,
                      fmt::format("{} bytes of shared memory, there are {}", shared, facts.shared_bytes)});
-    auto program = decode(std::move(*func));
+    auto program = decode(std::move(*func), core_->model.matrices);
     if (!program) return refuse(program.error());
     return std::make_unique<SimProgram>(core_, std::move(*program), info, shared);
   }

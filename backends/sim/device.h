@@ -18,7 +18,8 @@ class Device : public runtime::Device {
   virtual void clear_counters() = 0;
 };
 
-/// `name`: a PTX target ("sm_80"), or the file of a profile. no_device otherwise.
+/// `name`: a PTX target ("sm_80"), the file of a profile, or "probe?seed=N": a random machine that has to be probed
+/// (random_model.h). no_device otherwise.
 runtime::Result<std::unique_ptr<Device>> open(std::string_view name, const runtime::DeviceOptions& options);
 
 }  // namespace lathe::sim

@@ -4,10 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <iterator>
 
 #include "backends/ptx/target.h"
+#include "backends/sim/random_model.h"
 #include "backends/spirv/target.h"
 
 namespace lathe::sim {
@@ -54,8 +56,16 @@ runtime::Result<Model> find_model(std::string_view name) {
     if (!t) return refuse(t.error().text);
     return model_of(name, std::move(*t));
   }
+  constexpr std::string_view kRandom = "probe?seed=";
+  if (name.starts_with(kRandom)) {
+    const std::string_view digits = name.substr(kRandom.size());
+    uint64_t seed = 0;
+    const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), seed);
+    if (status != std::errc() || end != digits.data() + digits.size()) return refuse("the seed is no number");
+    return random_model(name, seed);
+  }
   if (!name.ends_with(".json"))
-    return refuse(fmt::format("it is none of {}, and no profile (a .json file)", fmt::join(names, ", ")));
+    return refuse(fmt::format("it is none of {}, {}N, and no profile (a .json file)", fmt::join(names, ", "), kRandom));
   std::ifstream in{std::string(name), std::ios::binary};
   if (!in) return refuse("the file cannot be read");
   const std::string text{std::istreambuf_iterator<char>(in), {}};

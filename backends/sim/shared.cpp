@@ -23,6 +23,11 @@ void Shared::reset() {
   copies_ = false;
 }
 
+std::string Shared::name_of(uint16_t thread) {
+  if (thread & Access::kTogether) return fmt::format("subgroup {}", thread & ~Access::kTogether);
+  return fmt::format("thread {}", thread);
+}
+
 std::string Shared::place(const State& s, int64_t at, size_t bytes) const {
   return fmt::format("bytes {} to {} of shared array '{}'", at, at + static_cast<int64_t>(bytes) - 1, s.array.name);
 }
@@ -56,12 +61,12 @@ std::string Shared::load(uint32_t array, int64_t at, std::span<std::byte> to, co
   for (int64_t b = at; b < at + static_cast<int64_t>(to.size()); b += cell) {
     Cell& c = s.cells[static_cast<size_t>(b / cell)];
     if (c.copier != kNobody)
-      return fmt::format("reads {}, where an asynchronous copy of thread {} has not been waited for",
-                         place(s, at, to.size()), c.copier);
+      return fmt::format("reads {}, where an asynchronous copy of {} has not been waited for", place(s, at, to.size()),
+                         name_of(c.copier));
     if (c.defined != generation_) return fmt::format("reads {}, which nobody wrote", place(s, at, to.size()));
     if (!c.writer.before(who))
-      return fmt::format("reads {}, which thread {} wrote with no barrier between", place(s, at, to.size()),
-                         c.writer.thread);
+      return fmt::format("reads {}, which {} wrote with no barrier between", place(s, at, to.size()),
+                         name_of(c.writer.thread));
     note_reader(c, who);
   }
   std::memcpy(to.data(), s.bytes.data() + at, to.size());
@@ -75,17 +80,17 @@ std::string Shared::store(uint32_t array, int64_t at, std::span<const std::byte>
   for (int64_t b = at; b < at + static_cast<int64_t>(from.size()); b += cell) {
     Cell& c = s.cells[static_cast<size_t>(b / cell)];
     if (c.copier != kNobody)
-      return fmt::format("writes {}, where an asynchronous copy of thread {} has not been waited for",
-                         place(s, at, from.size()), c.copier);
+      return fmt::format("writes {}, where an asynchronous copy of {} has not been waited for",
+                         place(s, at, from.size()), name_of(c.copier));
     // Equal bytes are no conflict: copies of a tile may be stored by all who hold them.
     if (!c.writer.before(who) &&
         std::memcmp(s.bytes.data() + b, from.data() + (b - at), static_cast<size_t>(cell)) != 0)
-      return fmt::format("writes {}, which thread {} wrote otherwise with no barrier between",
-                         place(s, at, from.size()), c.writer.thread);
+      return fmt::format("writes {}, which {} wrote otherwise with no barrier between", place(s, at, from.size()),
+                         name_of(c.writer.thread));
     for (const Touch& r : c.readers)
       if (!r.before(who))
-        return fmt::format("writes {}, which thread {} read with no barrier between", place(s, at, from.size()),
-                           r.thread);
+        return fmt::format("writes {}, which {} read with no barrier between", place(s, at, from.size()),
+                           name_of(r.thread));
     c.writer = {who.epoch, who.turn, who.thread, who.subgroup};
     c.defined = generation_;
   }
@@ -101,12 +106,12 @@ std::string Shared::begin_copy(uint32_t array, int64_t at, int64_t bytes, const 
   for (int64_t b = at; b < at + bytes; b += cell) {
     Cell& c = s.cells[static_cast<size_t>(b / cell)];
     if (c.copier != kNobody)
-      return fmt::format("copies to {}, where an asynchronous copy of thread {} has not been waited for",
-                         place(s, at, size), c.copier);
+      return fmt::format("copies to {}, where an asynchronous copy of {} has not been waited for", place(s, at, size),
+                         name_of(c.copier));
     const Touch* others[] = {&c.writer, &c.readers[0], &c.readers[1]};
     for (const Touch* t : others)
       if (!t->before(who))
-        return fmt::format("copies to {}, which thread {} {} with no barrier between", place(s, at, size), t->thread,
+        return fmt::format("copies to {}, which {} {} with no barrier between", place(s, at, size), name_of(t->thread),
                            t == &c.writer ? "wrote" : "read");
     c.copier = who.thread;
   }

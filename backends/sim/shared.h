@@ -11,6 +11,7 @@ namespace lathe::sim {
 /// Who touches memory, and when. Two accesses of different threads are in order when a barrier of the workgroup lies
 /// between them (their `epoch` differs), or, inside one subgroup, any barrier (their `turn` differs).
 struct Access {
+  static constexpr uint16_t kTogether = 0x8000;  ///< with the subgroup's number: all its lanes as one
   uint16_t thread = 0, subgroup = 0;
   uint32_t epoch = 0;  ///< barriers of the workgroup passed
   uint32_t turn = 0;   ///< barriers of the subgroup and of the workgroup passed by this subgroup
@@ -40,8 +41,8 @@ class Shared {
     uint32_t epoch = 0, turn = 0;
     uint16_t thread = kNobody, subgroup = 0;
     bool before(const Access& now) const {
-      return thread == kNobody || thread == now.thread || epoch != now.epoch ||
-             (subgroup == now.subgroup && turn != now.turn);
+      const bool same = thread == now.thread && !(thread & Access::kTogether);
+      return thread == kNobody || same || epoch != now.epoch || (subgroup == now.subgroup && turn != now.turn);
     }
   };
   struct Cell {
@@ -54,6 +55,7 @@ class Shared {
     std::vector<std::byte> bytes;
     std::vector<Cell> cells;
   };
+  static std::string name_of(uint16_t thread);
   std::string place(const State& s, int64_t at, size_t bytes) const;
   std::string misplaced(const State& s, int64_t at, size_t bytes) const;
   static void note_reader(Cell& c, const Access& who);

@@ -63,6 +63,7 @@ Wave::Wave(Workgroup& group_, uint32_t subgroup_)
   const Code& p = group.launch.code;
   full_ = lanes_ == 64 ? ~uint64_t{0} : (uint64_t{1} << lanes_) - 1;
   rows_.resize(static_cast<size_t>(p.rows) * static_cast<size_t>(lanes_));
+  brought_.resize(p.rows);
   for (const Source& s : p.sources)
     for (uint32_t c = 0; c < s.rows.count; c++)
       for (int l = 0; l < lanes_; l++) row(s.rows.first + c)[l] = source_bits(s, *this, l);
@@ -73,6 +74,37 @@ void Wave::restart() {
   state = State::running;
   mask = full_;
   frames.clear();
+  copies.clear();
+  committed.assign(static_cast<size_t>(lanes_), 0);
+  issued_ = used_ = copies_in_flight_ = 0;
+  most_ = {};
+}
+
+void Wave::note_load(const Rows& result, uint64_t bytes) {
+  issued_ += bytes;
+  brought_[result.first] = issued_;
+  most_.loads = std::max(most_.loads, issued_ - used_);
+}
+
+void Wave::note_copies(int64_t bytes) {
+  copies_in_flight_ += static_cast<uint64_t>(bytes);
+  most_.copies = std::max(most_.copies, copies_in_flight_);
+}
+
+void Wave::watch(const Step& s) {
+  const auto bring = [&](const Rows& r) { return r.loaded ? brought_[r.first] : 0; };
+  if (s.watch == Watch::uses) {
+    for (uint32_t i = 0; i < s.args_count; i++) used_ = std::max(used_, bring(s.args[i]));
+  } else if (s.result.count != 0) {
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < s.args_count; i++) last = std::max(last, bring(s.args[i]));
+    brought_[s.result.first] = last;
+  } else {  // a move
+    const uint32_t half = s.args_count / 2;
+    std::vector<uint64_t> taken;
+    for (uint32_t i = 0; i < half; i++) taken.push_back(bring(s.args[i]));
+    for (uint32_t i = 0; i < half; i++) brought_[s.args[half + i].first] = taken[i];
+  }
 }
 
 void Wave::run() {
@@ -87,6 +119,7 @@ void Wave::run() {
     const Step& s = steps[pc];
     counts[pc].issued++;
     pc++;
+    if (s.watch != Watch::none) watch(s);
     s.run(*this, s);
   }
 }
@@ -127,6 +160,9 @@ void run(Launch& launch) {
           if (launch.fault) return;
         } while (meet(group, waves));
         if (launch.fault) return;
+        FlightCount sum;
+        for (const Wave& w : waves) sum = {sum.copies + w.most().copies, sum.loads + w.most().loads};
+        launch.flight = {std::max(launch.flight.copies, sum.copies), std::max(launch.flight.loads, sum.loads)};
         group.number++;
       }
 }

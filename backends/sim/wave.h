@@ -63,6 +63,10 @@ class Wave {
     return static_cast<uint16_t>(subgroup * static_cast<uint32_t>(lanes_) + static_cast<uint32_t>(lane));
   }
   Access access(int lane) const { return {thread(lane), static_cast<uint16_t>(subgroup), group.epoch, turn}; }
+  /// Who a fragment's access counts as: no lane in particular, since the lane map is the device's own affair.
+  Access access_together() const {
+    return {static_cast<uint16_t>(Access::kTogether | subgroup), static_cast<uint16_t>(subgroup), group.epoch, turn};
+  }
   StepCount& count(const Step& s) {
     return group.launch.counts[static_cast<size_t>(&s - group.launch.code.steps.data())];
   }
@@ -79,10 +83,33 @@ class Wave {
   uint32_t turn = 0;  ///< barriers passed, of the subgroup and the workgroup
   std::vector<Frame> frames;
 
+  /// An asynchronous copy under way: where to, and the bytes that will be there.
+  struct Copy {
+    int lane;
+    uint32_t group;  ///< of the lane's, counted from 0
+    uint32_t array;
+    int64_t at;
+    uint8_t size, travels;  ///< bytes; those that come from memory (0: zeros)
+    std::array<std::byte, 16> bytes;
+  };
+  std::vector<Copy> copies;
+  std::vector<uint32_t> committed;  ///< groups, by lane
+
+  // Global loads come back in order: the use of one means that all before it are there.
+  void note_load(const Rows& result, uint64_t bytes);
+  void note_copies(int64_t bytes);  ///< begun, or landed (negative)
+  const FlightCount& most() const { return most_; }
+
  private:
+  void watch(const Step& s);
+
   int lanes_;
   uint64_t full_;
   std::vector<uint64_t> rows_;
+  uint64_t issued_ = 0, used_ = 0;  ///< bytes of global loads
+  std::vector<uint64_t> brought_;   ///< by row: the bytes issued up to the load whose result it holds
+  uint64_t copies_in_flight_ = 0;
+  FlightCount most_;
 };
 
 /// Runs every workgroup of the launch; the first fault ends it.
