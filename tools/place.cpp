@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "backends/sim/device.h"
 #include "engine/open.h"
 #include "engine/target_of.h"
 
@@ -25,6 +26,12 @@ Result<Place> open_place(const std::string& id) {
   place.device = std::move(*device);
   TRY_ASSIGN(place.target, target_of(*place.device));
   return place;
+}
+
+Result<std::vector<sim::KernelCount>> counters_of(const Place& place) {
+  const auto* simulated = dynamic_cast<const sim::Device*>(place.device.get());
+  if (simulated == nullptr) return bad_input(fmt::format("--counters: {} is no simulated device", place.id));
+  return simulated->counters();
 }
 
 }  // namespace lathe::tools

@@ -60,6 +60,7 @@ struct Source {
 
 struct LoopInfo {
   Loc loc;
+  uint32_t first = 0, end = 0;  ///< its steps, those of loops inside it included
 };
 
 struct Code {

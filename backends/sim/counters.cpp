@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "backends/sim/lead.h"
+
 namespace lathe::sim {
 namespace {
 
@@ -16,6 +18,7 @@ nlohmann::ordered_json json_of(const LoopCount& c) {
   j["least_sectors"] = c.least_sectors;
   j["wavefronts"] = c.wavefronts;
   j["least_wavefronts"] = c.least_wavefronts;
+  if (c.operand_lead) j["operand_lead"] = *c.operand_lead;
   return j;
 }
 
@@ -58,6 +61,7 @@ KernelCount summarise(const Code& program, const std::vector<StepCount>& counts,
     one.wavefronts = c.wavefronts, one.least_wavefronts = c.least_wavefronts;
     k.loops[s.loop].add(one);
   }
+  for (uint32_t l = 1; l < k.loops.size(); l++) k.loops[l].operand_lead = operand_lead(program, l);
   return k;
 }
 
@@ -67,7 +71,8 @@ std::string to_text(const std::vector<KernelCount>& kernels) {
     out += fmt::format("{}, {} launches: {}; in flight at most {} bytes of asynchronous copies, {} of loads\n", k.name,
                        k.launches, text_of(k.total()), k.flight.copies, k.flight.loads);
     for (size_t l = 1; l < k.loops.size(); l++)
-      out += fmt::format("  loop at line {}: {}\n", k.loops[l].loc.line, text_of(k.loops[l]));
+      out += fmt::format("  loop at line {}: {}{}\n", k.loops[l].loc.line, text_of(k.loops[l]),
+                         k.loops[l].operand_lead ? fmt::format("; operands lead by {}", *k.loops[l].operand_lead) : "");
   }
   return out;
 }

@@ -1,6 +1,7 @@
 #pragma once
 // What a launch did, counted: by static instruction while it runs, by loop for the reader.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct LoopCount {
   uint64_t by_class[kClasses] = {};
   uint64_t barriers = 0;
   uint64_t sectors = 0, least_sectors = 0, wavefronts = 0, least_wavefronts = 0;
+  std::optional<int> operand_lead;  ///< see lead.h
   void add(const LoopCount& other);
 };
 

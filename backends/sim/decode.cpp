@@ -274,7 +274,7 @@ class Decoder {
     move(i, init, carried);
     append(actions::enter_loop, Class::move, i, {});
     const uint32_t outer = loop_;
-    p_.loops.push_back({i.loc});
+    p_.loops.push_back({i.loc, 0, 0});
     loop_ = static_cast<uint32_t>(p_.loops.size() - 1);
     const uint32_t head = here();
     append(actions::test_loop, Class::control, i, {carried[0], bound});
@@ -282,6 +282,8 @@ class Decoder {
     move(i, rows_of(yield_of(i.blocks[0]).args), {carried.begin() + 1, carried.end()});
     append(actions::next_turn, Class::control, i, {carried[0], step}).target = head;
     p_.steps[head].target = here();
+    p_.loops[loop_].first = head;
+    p_.loops[loop_].end = here();
     loop_ = outer;
     return Unit{};
   }
