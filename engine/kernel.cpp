@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backends/ptx/emit.h"
+#include "backends/sim/serial.h"
 #include "backends/spirv/emit.h"
 #include "backends/spirv/target.h"
 #include "build_id.h"
@@ -73,17 +74,38 @@ std::string count_atoms(const thread::Func& f, const Target& t, MapSource& sourc
   return text.empty() ? "fma" : text;
 }
 
-std::string cache_key(const tile::Func& f, const Target& t, const CompileOptions& o) {
-  return runtime::hash_key({"kernel 1", kBuildId, tile::print(f), to_json(t),
+/// A program made by a builder has no lines; what the simulator reports names those of its text.
+tile::Func with_lines(const tile::Func& f) {
+  for (const auto& inst : f.insts)
+    if (inst.loc.line != 0) return f;
+  auto parsed = tile::parse(tile::print(f), f.name);
+  return parsed ? std::move(*parsed) : f;
+}
+
+/// The simulator's code holds the lines of the program.
+std::string lines_of(const tile::Func& f, const std::string& api) {
+  std::string lines;
+  if (api == "sim")
+    for (const auto& inst : f.insts) lines += fmt::format("{} ", inst.loc.line);
+  return lines;
+}
+
+std::string cache_key(const tile::Func& f, const Target& t, const CompileOptions& o, const std::string& api) {
+  return runtime::hash_key({"kernel 1", kBuildId, api, lines_of(f, api), tile::print(f), to_json(t),
                             fmt::format("{} {}", static_cast<int>(o.factor), o.lower.aligned)});
 }
 
 }  // namespace
 
-Result<Emitted> emit(const thread::Func& f, const Target& t) {
+Result<Emitted> emit(const thread::Func& f, const Target& t, std::string_view api) {
   Emitted e;
   e.info.threads = static_cast<uint32_t>(f.subgroups * f.subgroup_size);
   e.info.param_slots = static_cast<uint32_t>(f.param_slots);
+  if (api == "sim") {
+    e.info.entry = f.name;
+    e.code = sim::serialise(f);
+    return e;
+  }
   if (t.backend == Backend::ptx) {
     TRY_ASSIGN(const std::string text, emit_ptx(f, t));
     e.info.entry = f.name;
@@ -107,12 +129,14 @@ Result<std::unique_ptr<runtime::Program>> load(runtime::Device& device, const Em
   return lift(device.load(e.code, info));
 }
 
-Result<std::shared_ptr<Kernel>> Kernel::build(runtime::Device& device, const Target& target, const tile::Func& f,
+Result<std::shared_ptr<Kernel>> Kernel::build(runtime::Device& device, const Target& target, const tile::Func& program,
                                               const CompileOptions& options) {
+  const std::string& api = device.info().api;
+  const tile::Func f = api == "sim" ? with_lines(program) : program;
   auto k = std::make_shared<Kernel>();
   k->func_ = f;
   const auto cache = runtime::DiskCache::standard();
-  const std::string key = cache ? cache_key(f, target, options) : "";
+  const std::string key = cache ? cache_key(f, target, options, api) : "";
   Emitted e;
   if (cache)
     if (const auto hit = cache->get(key)) {
@@ -127,7 +151,7 @@ Result<std::shared_ptr<Kernel>> Kernel::build(runtime::Device& device, const Tar
   if (!k->times_.from_cache) {
     const double start = now_ms();
     TRY_ASSIGN(Compiled c, compile(f, target, options));
-    TRY_ASSIGN(e, emit(c.func, target));
+    TRY_ASSIGN(e, emit(c.func, target, api));
     k->packed_ = std::move(c.packed);
     k->atoms_ = count_atoms(c.func, target, k->source_);
     k->times_.compile_ms = now_ms() - start;

@@ -11,10 +11,11 @@ namespace lathe {
 
 /// Emitted code of a compiled kernel and what a device needs to load it.
 struct Emitted {
-  std::vector<std::byte> code;  ///< PTX text or SPIR-V words
+  std::vector<std::byte> code;  ///< PTX text, SPIR-V words, or the bytes of the simulator
   runtime::ProgramInfo info;
 };
-Result<Emitted> emit(const thread::Func& f, const Target& t);
+/// `api`: what the device takes (DeviceInfo::api).
+Result<Emitted> emit(const thread::Func& f, const Target& t, std::string_view api);
 /// Loads it; a subgroup size is required only where the device lets one be (elsewhere it is the only one there is).
 Result<std::unique_ptr<runtime::Program>> load(runtime::Device& device, const Emitted& e);
 

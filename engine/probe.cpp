@@ -33,7 +33,7 @@ Result<std::vector<uint32_t>> run_probe(runtime::Device& device, const Target& t
   const ValueId out = b.emit(Op::param, {}, {.type = thread::kI64, .imm = 1});
   body(b, in, out);
   TRY(thread::verify(f));
-  TRY_ASSIGN(const Emitted e, emit(f, target));
+  TRY_ASSIGN(const Emitted e, emit(f, target, device.info().api));
   TRY_ASSIGN(const auto program, load(device, e));
   TRY_ASSIGN(const auto from, lift(device.alloc(input.size())));
   TRY_ASSIGN(const auto to, lift(device.alloc(output_words * 4)));

@@ -7,6 +7,7 @@
 
 #include "backends/fma_atom.h"
 #include "backends/ptx/target.h"
+#include "backends/sim/device.h"
 #include "backends/spirv/target.h"
 #include "build_id.h"
 #include "engine/probe.h"
@@ -126,7 +127,9 @@ Result<Target> measure(runtime::Device& device, std::vector<std::string>& lines)
 
 Result<Target> target_of(runtime::Device& device, ProbeReport* report) {
   const runtime::DeviceInfo& info = device.info();
-  const auto cache = runtime::DiskCache::standard();
+  if (const auto* simulated = dynamic_cast<const sim::Device*>(&device); simulated && simulated->target())
+    return *simulated->target();
+  const auto cache = info.api == "sim" ? nullptr : runtime::DiskCache::standard();
   const std::string key = runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver,
                                              info.facts.vulkan.device_uuid, info.facts.vulkan.pipeline_cache_uuid});
   if (cache)

@@ -74,7 +74,7 @@ struct DeviceInfo {
   std::string id;  ///< "cuda:0", "vulkan:0": the API and the number its driver gives
   std::string name;
   std::string driver;         ///< name and version
-  std::string api;            ///< "cuda" or "vulkan"
+  std::string api;            ///< "cuda" or "vulkan"; a simulated device is "sim"
   uint64_t memory_bytes = 0;  ///< of the device's own largest heap
   bool software = false;      ///< runs on the CPU
   Facts facts;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "engine/kernel.h"
+#include "engine/open.h"
 #include "engine/target_of.h"
 #include "ir/tile_interp.h"
 
@@ -44,9 +45,12 @@ struct TestDevice {
 inline std::vector<TestDevice>& test_devices() {
   static std::vector<TestDevice> devices = [] {
     std::vector<TestDevice> out;
-    for (const auto& info : runtime::list_devices()) {
-      auto d = runtime::open_device(info.id);
-      REQUIRE_MESSAGE(d.has_value(), info.id);
+    const std::string profiles = LATHE_SOURCE_DIR "/tests/profiles/";
+    std::vector<std::string> ids{"sim:sm_80", "sim:sm_90a", "sim:" + profiles + "rdna3-wave32.json"};
+    for (const auto& info : runtime::list_devices()) ids.push_back(info.id);
+    for (const std::string& id : ids) {
+      auto d = open_device(id);
+      REQUIRE_MESSAGE(d.has_value(), (d ? "" : d.error().text));
       auto t = target_of(**d);
       REQUIRE_MESSAGE(t.has_value(), (t ? "" : t.error().text));
       out.push_back({std::move(*d), std::move(*t)});

@@ -19,7 +19,7 @@ using Json = nlohmann::json;
 
 struct Options {
   std::string x, w, type, group = "128", zero, bias, device, out, w_out;
-  bool check = false, json = false;
+  bool check = false, json = false, counters = false;
 };
 
 Result<model::Tensor> read_tensor(const std::string& what) {
@@ -105,26 +105,27 @@ model::Tensor f32_tensor(std::vector<int64_t> shape, std::span<const float> valu
   return {types::f32, std::move(shape), {bytes.begin(), bytes.end()}};
 }
 
-std::string report(const Options& o, const Place& place, const LowBit& p, const Product& y, const Deviation& d) {
+std::string report(const Options& o, const Place& place, const LowBit& p, const Product& y, const Deviation& d,
+                   const std::vector<sim::KernelCount>& counters) {
   const auto if_checked = [&](double v) { return o.check && std::isfinite(v) ? Json(v) : Json(); };
   if (o.json) {
-    return Json{{"device", place.id},
-                {"path", y.path},
-                {"atoms", y.atoms},
-                {"schedule", y.schedule},
-                {"pack_id", y.pack_id},
-                {"weight_bytes", y.weight_bytes},
-                {"m", p.m},
-                {"n", p.weights.n},
-                {"k", p.weights.k},
-                {"max_abs_err", if_checked(d.max_abs_err)},
-                {"max_rel_err", if_checked(d.max_rel_err)},
-                {"of_bound", if_checked(d.of_bound)},
-                {"us", y.us},
-                {"compile_ms", y.compile_ms},
-                {"driver_ms", y.driver_ms}}
-               .dump(2, ' ', false, Json::error_handler_t::replace) +
-           "\n";
+    Json j{{"device", place.id},
+           {"path", y.path},
+           {"atoms", y.atoms},
+           {"schedule", y.schedule},
+           {"pack_id", y.pack_id},
+           {"weight_bytes", y.weight_bytes},
+           {"m", p.m},
+           {"n", p.weights.n},
+           {"k", p.weights.k},
+           {"max_abs_err", if_checked(d.max_abs_err)},
+           {"max_rel_err", if_checked(d.max_rel_err)},
+           {"of_bound", if_checked(d.of_bound)},
+           {"us", y.us},
+           {"compile_ms", y.compile_ms},
+           {"driver_ms", y.driver_ms}};
+    if (o.counters) j["counters"] = Json::parse(sim::to_json(counters));
+    return j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   }
   std::string text = fmt::format("{} x {} x {} on {}: {:.2f} us\n", p.m, p.weights.n, p.weights.k, place.id, y.us);
   text += fmt::format("path {} ({}), schedule {}\n", y.path, y.atoms, y.schedule);
@@ -132,7 +133,7 @@ std::string report(const Options& o, const Place& place, const LowBit& p, const 
   if (o.check)
     text += fmt::format("largest error {:.3g} ({:.3g} of the largest result), {:.3g} of its bound\n", d.max_abs_err,
                         d.max_rel_err, d.of_bound);
-  return text;
+  return text + sim::to_text(counters);
 }
 
 Result<int> run(const Options& o) {
@@ -142,7 +143,11 @@ Result<int> run(const Options& o) {
   const Deviation d = o.check ? deviation(p, y.y) : Deviation{};
   if (!o.out.empty()) TRY(model::write_npy(o.out, f32_tensor({p.m, p.weights.n}, y.y)));
   if (!o.w_out.empty()) TRY(model::write_npy(o.w_out, f32_tensor({p.weights.n, p.weights.k}, p.weights.values)));
-  TRY(write_output("", report(o, place, p, y, d)));
+  std::vector<sim::KernelCount> counters;
+  if (o.counters) {
+    TRY_ASSIGN(counters, counters_of(place));
+  }
+  TRY(write_output("", report(o, place, p, y, d, counters)));
   if (d.holds()) return 0;
   fmt::print(stderr, "lathe: the result is beyond the bound: {}\n", d.worst);
   return kCheckFailed;
@@ -165,6 +170,7 @@ Command matmul_command(CLI::App& program) {
   app->add_option("--w-out", o->w_out, "WD.npy: the weights that the codes stand for, f32");
   app->add_flag("--check", o->check,
                 "compare with f64: |y - y64| <= (2 * 2^-11 + K * 2^-24) sum |x||w| + 2^-24 |y|, exit 1 beyond");
+  app->add_flag("--counters", o->counters, kCountersHelp);
   app->add_flag("--json", o->json, "report as JSON; errors are null without --check");
   return {app, [o] { return run(*o); }};
 }

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "engine/result.h"
+#include "backends/sim/device.h"
+#include "engine/open.h"
 #include "engine/target_of.h"
 
 namespace lathe::tools {
@@ -20,11 +21,17 @@ std::string best_device() {
 Result<Place> open_place(const std::string& id) {
   Place place{id.empty() ? best_device() : id, nullptr, {}};
   if (place.id == kInterpreter) return place;
-  auto device = lift(runtime::open_device(place.id));
+  auto device = open_device(place.id);
   if (!device) return tl::unexpected(Error{device.error().code, fmt::format("{}: {}", place.id, device.error().text)});
   place.device = std::move(*device);
   TRY_ASSIGN(place.target, target_of(*place.device));
   return place;
+}
+
+Result<std::vector<sim::KernelCount>> counters_of(const Place& place) {
+  const auto* simulated = dynamic_cast<const sim::Device*>(place.device.get());
+  if (simulated == nullptr) return bad_input(fmt::format("--counters: {} is no simulated device", place.id));
+  return simulated->counters();
 }
 
 }  // namespace lathe::tools

@@ -2,7 +2,9 @@
 // Where a kernel runs: the tile interpreter, or an opened device with its target.
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "backends/sim/counters.h"
 #include "ir/result.h"
 #include "ir/target.h"
 #include "runtime/device.h"
@@ -20,5 +22,10 @@ struct Place {
 
 /// "interp", or the id of a device; "" is the first device found that is no software, else the first, else "interp".
 Result<Place> open_place(const std::string& id);
+
+inline constexpr const char* kCountersHelp =
+    "also what the simulator counted, by kernel and loop (on a device sim:..): instructions, sectors, bank conflicts";
+/// What a simulated device counted since it was opened. bad_input: another device.
+Result<std::vector<sim::KernelCount>> counters_of(const Place& place);
 
 }  // namespace lathe::tools

@@ -19,7 +19,7 @@ using Json = nlohmann::json;
 struct Options {
   std::string source, device{kInterpreter};
   std::vector<std::string> in, out, set;
-  bool check = false, time = false, json = false;
+  bool check = false, time = false, json = false, counters = false;
 };
 
 struct Output {
@@ -28,7 +28,8 @@ struct Output {
   Agreement agreement;
 };
 
-std::string report(const Options& o, const Place& place, const Execution& e, const std::vector<Output>& outputs) {
+std::string report(const Options& o, const Place& place, const Execution& e, const std::vector<Output>& outputs,
+                   const std::vector<sim::KernelCount>& counters) {
   if (o.json) {
     Json j{{"device", place.id}, {"path", e.path}, {"atoms", e.atoms}, {"outputs", Json::array()}};
     if (o.time)
@@ -47,6 +48,7 @@ std::string report(const Options& o, const Place& place, const Execution& e, con
                     {"agrees", out.agreement.holds}});
       j["outputs"].push_back(one);
     }
+    if (o.counters) j["counters"] = Json::parse(sim::to_json(counters));
     return j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   }
   std::string text = fmt::format("{}: {} ({})\n", place.id, e.path, e.atoms);
@@ -60,7 +62,7 @@ std::string report(const Options& o, const Place& place, const Execution& e, con
   if (o.time)
     text += fmt::format("{:.2f} us a launch; ready in {:.2f} ms: compiler {:.2f} ms{}, driver {:.2f} ms\n", e.us,
                         e.ready_ms, e.compile_ms, e.from_cache ? " (from the cache)" : "", e.driver_ms);
-  return text;
+  return text + sim::to_text(counters);
 }
 
 /// Compares every output with what the interpreter makes of the same arguments.
@@ -87,7 +89,11 @@ Result<int> run(const Options& o) {
       outputs.push_back({it->first, it->second, dense(f, binding, p), {}});
   if (o.check) TRY(check(f, start, outputs));
   for (const Output& output : outputs) TRY(model::write_npy(output.file, to_file(output.tensor)));
-  TRY(write_output("", report(o, place, e, outputs)));
+  std::vector<sim::KernelCount> counters;
+  if (o.counters) {
+    TRY_ASSIGN(counters, counters_of(place));
+  }
+  TRY(write_output("", report(o, place, e, outputs, counters)));
   for (const Output& output : outputs)
     if (!output.agreement.holds) {
       fmt::print(stderr, "lathe: {} does not agree with the interpreter: {}\n", output.name, output.agreement.worst);
@@ -111,6 +117,7 @@ Command run_command(CLI::App& program) {
       "compare with the interpreter; exit 1 beyond f32 1e-5, f16 1e-3, bf16 8e-3 (4e-3 with an mma) of the largest "
       "value, or for any other integer");
   app->add_flag("--time", o->time, "time one launch, and what getting ready took: our part and the driver's");
+  app->add_flag("--counters", o->counters, kCountersHelp);
   app->add_flag("--json", o->json, "report as JSON");
   return {app, [o] { return run(*o); }};
 }

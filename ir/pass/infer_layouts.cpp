@@ -226,10 +226,10 @@ class Inference {
     return copies;
   }
 
-  ValueId converted(ValueId v, const Layout& to, BlockId block, size_t& at) {
+  ValueId converted(ValueId v, const Layout& to, Loc loc, BlockId block, size_t& at) {
     Type t = f_.type(v);
     t.layout = to;
-    const InstId id = f_.add_inst(Op::convert, {}, {v}, {t}, {}, {});
+    const InstId id = f_.add_inst(Op::convert, {}, {v}, {t}, {}, loc);
     f_.values[f_.inst(id).results[0]].name = f_.values[v].name;
     auto& insts = f_.blocks[block].insts;
     insts.insert(insts.begin() + static_cast<std::ptrdiff_t>(at++), id);
@@ -245,7 +245,7 @@ class Inference {
         const ValueId v = f_.inst(id).args[i];
         if (!want[i] || f_.type(v).layout == want[i]) continue;
         const auto [it, fresh] = made.try_emplace({v, to_string(*want[i])}, kNone);
-        if (fresh) it->second = converted(v, *want[i], block, at);
+        if (fresh) it->second = converted(v, *want[i], f_.inst(id).loc, block, at);
         f_.inst(id).args[i] = it->second;
       }
       TRY(insert_into_blocks(id));
@@ -282,7 +282,7 @@ class Inference {
         const ValueId v = f_.inst(last).args[i];
         size_t at = f_.blocks[inner].insts.size() - 1;
         if (l && f_.type(v).layout != l) {
-          const ValueId c = converted(v, *l, inner, at);
+          const ValueId c = converted(v, *l, f_.inst(id).loc, inner, at);
           f_.inst(last).args[i] = c;
         }
       }

@@ -1,0 +1,196 @@
+// Matrix fragments: every lane's elements by the device's own lane map.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/sim/actions_memory.h"
+
+namespace lathe::sim::actions {
+namespace {
+
+using thread::Scalar;
+
+const LaneMap* map_of(Wave& w, const Step& s, const thread::Type& fragment) {
+  const LaneMap* map = w.group.launch.matrices.find(fragment);
+  if (map == nullptr) w.fail(s, -1, fmt::format("the device has no matrix {}", to_string(fragment)));
+  return map;
+}
+
+/// What all lanes must agree on.
+bool uniform(Wave& w, const Step& s, size_t operand) {
+  const uint64_t* x = w.arg(s, operand);
+  for (int l = 1; l < w.lanes(); l++)
+    if (x[l] != x[0]) {
+      w.fail(s, l, fmt::format("has another operand {} than lane 0", operand));
+      return false;
+    }
+  return true;
+}
+
+/// Where the element lies in memory, in elements from the matrix's start.
+int64_t offset_of(Wave& w, const Step& s, const LaneMap& map, uint32_t element, size_t stride_operand) {
+  const auto stride = static_cast<int32_t>(w.arg(s, stride_operand)[0]);
+  const int64_t row = element / static_cast<uint32_t>(map.cols), column = element % static_cast<uint32_t>(map.cols);
+  return s.imm == 1 ? column * stride + row : row * stride + column;
+}
+
+/// Calls visit(lane, slot, offset in elements) for every element of every lane.
+template <class Visit>
+void each_place(Wave& w, const Step& s, const LaneMap& map, uint32_t slots, size_t stride_operand, const Visit& visit) {
+  for (uint32_t slot = 0; slot < std::min(slots, static_cast<uint32_t>(map.slots)); slot++)
+    for (int lane = 0; lane < w.lanes(); lane++) {
+      const uint32_t element = map.element[slot * static_cast<uint32_t>(w.lanes()) + static_cast<uint32_t>(lane)];
+      if (!visit(lane, slot, offset_of(w, s, map, element, stride_operand))) return;
+    }
+}
+
+/// A matrix of values, row-major, from the first copy of each element; all copies must be equal.
+bool gather(Wave& w, const Step& s, size_t operand, const LaneMap& map, std::vector<double>& out, const auto& value) {
+  const auto lanes = static_cast<uint32_t>(w.lanes());
+  out.resize(map.home.size());
+  for (size_t e = 0; e < out.size(); e++) out[e] = value(w.arg(s, operand, map.home[e] / lanes)[map.home[e] % lanes]);
+  if (!map.copied) return true;
+  for (uint32_t slot = 0; slot < static_cast<uint32_t>(map.slots); slot++)
+    for (uint32_t lane = 0; lane < lanes; lane++) {
+      const uint32_t home = map.home[map.element[slot * lanes + lane]];
+      if (w.arg(s, operand, slot)[lane] == w.arg(s, operand, home / lanes)[home % lanes]) continue;
+      w.fail(s, static_cast<int>(lane),
+             fmt::format("holds another copy of an element of operand {} than lane {}", operand, home % lanes));
+      return false;
+    }
+  return true;
+}
+
+/// The value of an operand's element; a unit that flushes f16 subnormals reads them as 0.
+double decoded(Scalar t, bool is_signed, bool keeps_subnormals, uint64_t raw) {
+  if (t == Scalar::i8) return is_signed ? static_cast<double>(static_cast<int8_t>(raw)) : static_cast<double>(raw);
+  if (t == Scalar::i32) return static_cast<double>(static_cast<int32_t>(raw));
+  const double v = thread::decode_float(t, raw);
+  const bool subnormal = t == Scalar::f16 && (raw & 0x7c00) == 0;
+  return subnormal && !keeps_subnormals ? 0 : v;
+}
+
+uint64_t encoded(Scalar t, double v) {
+  if (t != Scalar::i32) return thread::encode_float(t, v);
+  return static_cast<uint32_t>(static_cast<int64_t>(v));  // wraps; sums of products of bytes are exact
+}
+
+}  // namespace
+
+void frag_fill(Wave& w, const Step& s) {
+  if (!w.together(s)) return;
+  for (uint32_t c = 0; c < s.result.count; c++) std::copy_n(w.arg(s, 0), w.lanes(), w.result(s, c));
+}
+
+void frag_length(Wave& w, const Step& s) {
+  if (const LaneMap* map = map_of(w, s, s.from)) std::fill_n(w.result(s), w.lanes(), static_cast<uint64_t>(map->slots));
+}
+
+void mma(Wave& w, const Step& s) {
+  if (!w.together(s)) return;
+  const thread::Type& c = s.type;
+  thread::Type a = s.from, b = c;
+  b.use = thread::Use::b, b.rows = a.cols, b.scalar = a.scalar;
+  const LaneMap *map_a = map_of(w, s, a), *map_b = map_of(w, s, b), *map_c = map_of(w, s, c);
+  if (map_a == nullptr || map_b == nullptr || map_c == nullptr) return;
+  thread_local std::vector<double> x, y, sum;
+  const bool keeps = w.group.launch.matrices.keeps_f16_subnormals;
+  const auto read = [&](bool is_signed, Scalar t) {
+    return [=](uint64_t raw) { return decoded(t, is_signed, keeps, raw); };
+  };
+  if (!gather(w, s, 0, *map_a, x, read(s.imm & 1, a.scalar)) ||
+      !gather(w, s, 1, *map_b, y, read(s.imm & 2, a.scalar)) ||
+      !gather(w, s, 2, *map_c, sum, [&](uint64_t raw) { return decoded(c.scalar, true, true, raw); }))
+    return;
+  const size_t m = c.rows, n = c.cols, k = a.cols;
+  for (size_t i = 0; i < m; i++)
+    for (size_t j = 0; j < k; j++)
+      for (size_t l = 0; l < n; l++) sum[i * n + l] += x[i * k + j] * y[j * n + l];
+  const auto lanes = static_cast<uint32_t>(w.lanes());
+  for (uint32_t slot = 0; slot < s.result.count; slot++)
+    for (uint32_t lane = 0; lane < lanes; lane++)
+      w.result(s, slot)[lane] = encoded(c.scalar, sum[map_c->element[slot * lanes + lane]]);
+}
+
+void frag_load(Wave& w, const Step& s) {
+  const LaneMap* map = w.together(s) && uniform(w, s, 0) && uniform(w, s, 1) ? map_of(w, s, s.type) : nullptr;
+  if (map == nullptr) return;
+  const auto bytes = static_cast<uint64_t>(thread::bits(s.type.scalar) / 8);
+  std::vector<Span> spans;
+  each_place(w, s, *map, s.result.count, 1, [&](int lane, uint32_t slot, int64_t offset) {
+    const uint64_t at = w.arg(s, 0)[0] + static_cast<uint64_t>(offset) * bytes;
+    uint64_t raw = 0;
+    if (!load_bytes(w, s, lane, at, {reinterpret_cast<std::byte*>(&raw), bytes})) return false;
+    w.result(s, slot)[lane] = raw;
+    spans.push_back({at, bytes});
+    return true;
+  });
+  count_sectors(w.count(s), spans);
+}
+
+void frag_store(Wave& w, const Step& s) {
+  const LaneMap* map = w.together(s) && uniform(w, s, 0) && uniform(w, s, 2) ? map_of(w, s, s.type) : nullptr;
+  if (map == nullptr) return;
+  const auto bytes = static_cast<uint64_t>(thread::bits(s.type.scalar) / 8);
+  std::vector<Span> spans;
+  each_place(w, s, *map, s.args[1].count, 2, [&](int lane, uint32_t slot, int64_t offset) {
+    const uint64_t at = w.arg(s, 0)[0] + static_cast<uint64_t>(offset) * bytes;
+    spans.push_back({at, bytes});
+    return store_bytes(w, s, lane, at, {reinterpret_cast<const std::byte*>(&w.arg(s, 1, slot)[lane]), bytes});
+  });
+  count_sectors(w.count(s), spans);
+}
+
+namespace {
+
+/// Shared memory moves eight pieces of 16 bytes at a time, one of each line of the matrix.
+void count_shared_fragment(Wave& w, const Step& s, const LaneMap& map, size_t stride_operand) {
+  const auto part = static_cast<uint64_t>(thread::bits(s.type.scalar) / 8);
+  const bool columns = s.imm == 1;
+  const auto lines = static_cast<uint64_t>(columns ? map.cols : map.rows),
+             run = part * static_cast<uint64_t>(columns ? map.rows : map.cols);
+  const uint64_t start = static_cast<uint32_t>(w.arg(s, 0)[0]), pitch = w.arg(s, stride_operand)[0] * part;
+  const uint64_t piece = std::min<uint64_t>(16, run), together = kBanks * kBankBytes / piece;
+  for (uint64_t at = 0; at < run; at += piece)
+    for (uint64_t first = 0; first < lines; first += together) {
+      std::vector<Span> spans;
+      for (uint64_t line = first; line < std::min(lines, first + together); line++)
+        spans.push_back({start + line * pitch + at, piece});
+      count_wavefronts(w.count(s), spans);
+    }
+}
+
+/// visit(element's byte in the array, raw bits of it) for a fragment in shared memory.
+template <class Visit>
+void each_shared(Wave& w, const Step& s, const Rows& rows, size_t stride_operand, const Visit& visit) {
+  const LaneMap* map =
+      w.together(s) && uniform(w, s, 0) && uniform(w, s, stride_operand) ? map_of(w, s, s.type) : nullptr;
+  if (map == nullptr) return;
+  const int64_t bytes = thread::bits(s.type.scalar) / 8;
+  each_place(w, s, *map, rows.count, stride_operand, [&](int lane, uint32_t slot, int64_t offset) {
+    auto* raw = reinterpret_cast<std::byte*>(&w.row(rows.first + slot)[lane]);
+    const std::string why =
+        visit(static_cast<int32_t>(w.arg(s, 0)[0]) + offset * bytes, std::span(raw, static_cast<size_t>(bytes)));
+    if (!why.empty()) w.fail(s, lane, why);
+    return why.empty();
+  });
+  if (!w.group.launch.fault) count_shared_fragment(w, s, *map, stride_operand);
+}
+
+}  // namespace
+
+void frag_load_shared(Wave& w, const Step& s) {
+  for (uint32_t c = 0; c < s.result.count; c++) std::fill_n(w.result(s, c), w.lanes(), 0);
+  each_shared(w, s, s.result, 1, [&](int64_t at, std::span<std::byte> raw) {
+    return w.group.shared.load(s.index, at, raw, w.access_together());
+  });
+}
+
+void frag_store_shared(Wave& w, const Step& s) {
+  each_shared(w, s, s.args[1], 2, [&](int64_t at, std::span<const std::byte> raw) {
+    return w.group.shared.store(s.index, at, raw, w.access_together());
+  });
+}
+
+}  // namespace lathe::sim::actions

@@ -1,0 +1,53 @@
+#pragma once
+// What a launch did, counted: by static instruction while it runs, by loop for the reader.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/sim/code.h"
+
+namespace lathe::sim {
+
+/// Of one step.
+struct StepCount {
+  uint64_t issued = 0;  ///< by subgroups
+  uint64_t sectors = 0,
+           least_sectors = 0;  ///< 32 bytes of global memory: touched, and those that the bytes asked for fill
+  uint64_t wavefronts = 0,
+           least_wavefronts = 0;  ///< of shared memory: rows of 32 banks moved, and those the words need
+};
+
+/// Bytes on their way, at most at any time, of one workgroup.
+struct FlightCount {
+  uint64_t copies = 0;  ///< asynchronous copies issued and not yet waited for
+  uint64_t loads = 0;   ///< global loads issued and not yet used
+};
+
+/// Of one loop body, or of all that lies outside loops.
+struct LoopCount {
+  Loc loc;
+  uint64_t by_class[kClasses] = {};
+  uint64_t barriers = 0;
+  uint64_t sectors = 0, least_sectors = 0, wavefronts = 0, least_wavefronts = 0;
+  std::optional<int> operand_lead;  ///< see lead.h
+  void add(const LoopCount& other);
+};
+
+/// Of all launches of one kernel.
+struct KernelCount {
+  std::string name;
+  uint64_t launches = 0;
+  std::vector<LoopCount> loops;  ///< 0: outside any; the innermost loop counts
+  FlightCount flight;            ///< the most of any launch
+  LoopCount total() const;
+};
+
+/// What one launch adds.
+KernelCount summarise(const Code& program, const std::vector<StepCount>& counts, const FlightCount& flight);
+
+/// Lines for a reader; and JSON: a list of kernels, each with "total" and "loops".
+std::string to_text(const std::vector<KernelCount>& kernels);
+std::string to_json(const std::vector<KernelCount>& kernels);
+
+}  // namespace lathe::sim

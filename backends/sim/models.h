@@ -1,0 +1,17 @@
+#pragma once
+// What a simulated device is: its facts, its matrix unit, and its target unless that has to be probed.
+#include "backends/sim/lane_map.h"
+#include "runtime/device.h"
+
+namespace lathe::sim {
+
+struct Model {
+  runtime::DeviceInfo info;
+  std::optional<Target> target;
+  MatrixUnit matrices;
+};
+
+/// By the part of the id after "sim:". no_device: there is none of the name.
+runtime::Result<Model> find_model(std::string_view name);
+
+}  // namespace lathe::sim

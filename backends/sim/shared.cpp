@@ -1,0 +1,134 @@
+#include "backends/sim/shared.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace lathe::sim {
+
+Shared::Shared(const std::vector<Array>& arrays) {
+  for (const Array& a : arrays) {
+    const auto bytes = static_cast<size_t>(a.bytes);
+    arrays_.push_back({a, std::vector<std::byte>(bytes), std::vector<Cell>(bytes / static_cast<size_t>(a.cell))});
+  }
+}
+
+void Shared::reset() {
+  generation_++;
+  for (State& s : arrays_) {
+    std::memset(s.bytes.data(), 0xa5, s.bytes.size());
+    if (copies_)
+      for (Cell& c : s.cells) c.copier = kNobody;
+  }
+  copies_ = false;
+}
+
+std::string Shared::name_of(uint16_t thread) {
+  if (thread & Access::kTogether) return fmt::format("subgroup {}", thread & ~Access::kTogether);
+  return fmt::format("thread {}", thread);
+}
+
+std::string Shared::place(const State& s, int64_t at, size_t bytes) const {
+  return fmt::format("bytes {} to {} of shared array '{}'", at, at + static_cast<int64_t>(bytes) - 1, s.array.name);
+}
+
+std::string Shared::misplaced(const State& s, int64_t at, size_t bytes) const {
+  if (at < 0 || at + static_cast<int64_t>(bytes) > s.array.bytes)
+    return fmt::format("{}, which has {}", place(s, at, bytes), s.array.bytes);
+  if (at % static_cast<int64_t>(bytes) != 0) return place(s, at, bytes) + ": the address is not aligned to the access";
+  return {};
+}
+
+/// Two readers are kept, of two subgroups where there are such: any later writer that is in no order with some reader
+/// of the epoch is in none with one of these.
+void Shared::note_reader(Cell& c, const Access& who) {
+  Touch& r0 = c.readers[0];
+  Touch& r1 = c.readers[1];
+  const Touch now{who.epoch, who.turn, who.thread, who.subgroup};
+  if (r0.thread == who.thread || r0.before(who)) {
+    r0 = now;
+  } else if (r1.thread == who.thread || r1.before(who) || r1.subgroup == who.subgroup) {
+    r1 = now;
+  } else {
+    r0 = now;
+  }
+}
+
+std::string Shared::load(uint32_t array, int64_t at, std::span<std::byte> to, const Access& who) {
+  State& s = arrays_[array];
+  if (std::string why = misplaced(s, at, to.size()); !why.empty()) return "reads " + why;
+  const int64_t cell = s.array.cell;
+  for (int64_t b = at; b < at + static_cast<int64_t>(to.size()); b += cell) {
+    Cell& c = s.cells[static_cast<size_t>(b / cell)];
+    if (c.copier != kNobody)
+      return fmt::format("reads {}, where an asynchronous copy of {} has not been waited for", place(s, at, to.size()),
+                         name_of(c.copier));
+    if (c.defined != generation_) return fmt::format("reads {}, which nobody wrote", place(s, at, to.size()));
+    if (!c.writer.before(who))
+      return fmt::format("reads {}, which {} wrote with no barrier between", place(s, at, to.size()),
+                         name_of(c.writer.thread));
+    note_reader(c, who);
+  }
+  std::memcpy(to.data(), s.bytes.data() + at, to.size());
+  return {};
+}
+
+std::string Shared::store(uint32_t array, int64_t at, std::span<const std::byte> from, const Access& who) {
+  State& s = arrays_[array];
+  if (std::string why = misplaced(s, at, from.size()); !why.empty()) return "writes " + why;
+  const int64_t cell = s.array.cell;
+  for (int64_t b = at; b < at + static_cast<int64_t>(from.size()); b += cell) {
+    Cell& c = s.cells[static_cast<size_t>(b / cell)];
+    if (c.copier != kNobody)
+      return fmt::format("writes {}, where an asynchronous copy of {} has not been waited for",
+                         place(s, at, from.size()), name_of(c.copier));
+    // Equal bytes are no conflict: copies of a tile may be stored by all who hold them.
+    if (!c.writer.before(who) &&
+        std::memcmp(s.bytes.data() + b, from.data() + (b - at), static_cast<size_t>(cell)) != 0)
+      return fmt::format("writes {}, which {} wrote otherwise with no barrier between", place(s, at, from.size()),
+                         name_of(c.writer.thread));
+    for (const Touch& r : c.readers)
+      if (!r.before(who))
+        return fmt::format("writes {}, which {} read with no barrier between", place(s, at, from.size()),
+                           name_of(r.thread));
+    c.writer = {who.epoch, who.turn, who.thread, who.subgroup};
+    c.defined = generation_;
+  }
+  std::memcpy(s.bytes.data() + at, from.data(), from.size());
+  return {};
+}
+
+std::string Shared::begin_copy(uint32_t array, int64_t at, int64_t bytes, const Access& who) {
+  State& s = arrays_[array];
+  const auto size = static_cast<size_t>(bytes);
+  if (std::string why = misplaced(s, at, size); !why.empty()) return "copies to " + why;
+  const int64_t cell = s.array.cell;
+  for (int64_t b = at; b < at + bytes; b += cell) {
+    Cell& c = s.cells[static_cast<size_t>(b / cell)];
+    if (c.copier != kNobody)
+      return fmt::format("copies to {}, where an asynchronous copy of {} has not been waited for", place(s, at, size),
+                         name_of(c.copier));
+    const Touch* others[] = {&c.writer, &c.readers[0], &c.readers[1]};
+    for (const Touch* t : others)
+      if (!t->before(who))
+        return fmt::format("copies to {}, which {} {} with no barrier between", place(s, at, size), name_of(t->thread),
+                           t == &c.writer ? "wrote" : "read");
+    c.copier = who.thread;
+  }
+  copies_ = true;
+  return {};
+}
+
+void Shared::land_copy(uint32_t array, int64_t at, std::span<const std::byte> from, const Access& who) {
+  State& s = arrays_[array];
+  const int64_t cell = s.array.cell;
+  for (int64_t b = at; b < at + static_cast<int64_t>(from.size()); b += cell) {
+    Cell& c = s.cells[static_cast<size_t>(b / cell)];
+    c.copier = kNobody;
+    c.writer = {who.epoch, who.turn, who.thread, who.subgroup};
+    c.defined = generation_;
+  }
+  std::memcpy(s.bytes.data() + at, from.data(), from.size());
+}
+
+}  // namespace lathe::sim

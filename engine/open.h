@@ -1,0 +1,18 @@
+#pragma once
+// Devices by id, those of the drivers and the simulated ones.
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/result.h"
+#include "runtime/device.h"
+
+namespace lathe {
+
+inline constexpr const char* kSimulatedIds = "sim:sm_75, sim:sm_80, sim:sm_86, sim:sm_89, sim:sm_90a, sim:FILE.json, sim:probe?seed=N";
+
+/// "cuda:N", "vulkan:N", or "sim:" and what is simulated (backends/sim/device.h).
+Result<std::unique_ptr<runtime::Device>> open_device(std::string_view id, const runtime::DeviceOptions& options = {});
+
+}  // namespace lathe
