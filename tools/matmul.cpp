@@ -143,6 +143,7 @@ Result<int> run(const Options& o) {
   if (!o.out.empty()) TRY(model::write_npy(o.out, f32_tensor({p.m, p.weights.n}, y.y)));
   if (!o.w_out.empty()) TRY(model::write_npy(o.w_out, f32_tensor({p.weights.n, p.weights.k}, p.weights.values)));
   TRY(write_output("", report(o, place, p, y, d)));
+  for (const std::string& line : y.distrusted) fmt::print(stderr, "lathe: {}\n", line);
   if (d.holds()) return 0;
   fmt::print(stderr, "lathe: the result is beyond the bound: {}\n", d.worst);
   return kCheckFailed;
