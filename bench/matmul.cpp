@@ -165,12 +165,14 @@ int main(int argc, char** argv) {
   std::vector<int64_t> tokens{1, 16, 4096};
   int64_t group = 128;
   double rotate_mb = 300;
+  bool no_probe = false;
   app.add_option("--device", device);
   app.add_option("--shape", shape, "K x N");
   app.add_option("--m", tokens)->delimiter(',');
   app.add_option("--group", group);
   app.add_option("--rotate-mb", rotate_mb);
   app.add_option("--sweep", sweep);
+  app.add_flag("--no-probe", no_probe, "Vulkan: use matrix instructions without their lane maps");
   CLI11_PARSE(app, argc, argv);
   std::vector<Case> cases;
   if (!sweep.empty()) {
@@ -192,7 +194,7 @@ int main(int argc, char** argv) {
       auto d = runtime::open_device(c.device);
       if (!d) return fmt::print(stderr, "lathe_bench: {}\n", d.error().text), 2;
       handle = std::move(*d);
-      auto t = target_of(*handle);
+      auto t = target_of(*handle, {.probe = !no_probe});
       if (!t) return fmt::print(stderr, "lathe_bench: {}\n", t.error().text), 2;
       kernels::WeightFormat format;
       format.constant_zero = 8;

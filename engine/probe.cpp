@@ -124,12 +124,15 @@ Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target,
     return thread::Type{s, static_cast<uint8_t>(l.slots()), use, static_cast<uint16_t>(l.shape()[0]),
                         static_cast<uint16_t>(l.shape()[1])};
   };
-  const auto lanes = static_cast<size_t>(target.subgroup_size);
-  // 3 * 2^-24 read from memory, so that no compiler folds it.
+  const auto elements = static_cast<size_t>(atom.m * atom.n), lanes = static_cast<size_t>(target.subgroup_size);
+  // 3 * 2^-24 read from memory, so that no compiler folds it. PTX has no stores of whole fragments, Vulkan may lack a
+  // map.
   std::vector<std::byte> input(16);
   input[0] = std::byte{3};
+  const bool whole = target.backend == Backend::spirv;
   TRY_ASSIGN(
-      const auto words, run_probe(device, target, input, lanes, 1, [&](thread::Builder& b, ValueId in, ValueId out) {
+      const auto words,
+      run_probe(device, target, input, whole ? elements : lanes, 1, [&](thread::Builder& b, ValueId in, ValueId out) {
         const ValueId raw = b.emit(Op::load_global, {in}, {.type = thread::kI16});
         const ValueId tiny = b.cvt(Op::bitcast, raw, thread::kF16);
         const ValueId a =
@@ -139,6 +142,10 @@ Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target,
         const ValueId c =
             b.emit(Op::frag_fill, {b.f32(0)}, {.type = fragment(thread::Scalar::f32, atom.layout_c, thread::Use::c)});
         const ValueId d = b.emit(Op::mma, {a, x, c}, {.name = atom.name});
+        if (whole) {
+          b.effect(Op::frag_store, {out, d, b.i32(atom.n)});
+          return;
+        }
         const ValueId v = b.cvt(Op::bitcast, b.emit(Op::frag_get, {d}, {.type = thread::kF32}), thread::kI32);
         b.effect(Op::store_global, {word_address(b, out, b.emit(Op::lane_id, {}, {.type = thread::kI32})), v});
       }));

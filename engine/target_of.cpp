@@ -11,6 +11,7 @@
 #include "backends/spirv/target.h"
 #include "build_id.h"
 #include "engine/probe.h"
+#include "ir/opaque.h"
 
 namespace lathe {
 namespace {
@@ -63,7 +64,29 @@ std::vector<runtime::MatrixConfig> usable_matrices(const runtime::VulkanFacts& v
   return out;
 }
 
-Result<Unit> probe_atoms(runtime::Device& device, Target& t, std::vector<std::string>& lines) {
+/// The lane maps of the atom, as far as they are layouts; false where one is none.
+Result<bool> probe_maps(runtime::Device& device, const Target& t, Atom& atom, std::string& line) {
+  const struct {
+    thread::Use use;
+    Type elem;
+    int rows, cols;
+    Layout& layout;
+  } parts[] = {{thread::Use::a, atom.a, atom.m, atom.k, atom.layout_a},
+               {thread::Use::b, atom.b, atom.k, atom.n, atom.layout_b},
+               {thread::Use::c, atom.c, atom.m, atom.n, atom.layout_c}};
+  bool whole = true;
+  std::string why;
+  for (const auto& p : parts) {
+    TRY_ASSIGN(const auto layout, probe_lane_map(device, t, p.use, p.elem, p.rows, p.cols, why));
+    whole = whole && layout;
+    if (layout) p.layout = *layout;
+    line += layout ? fmt::format("  {}", to_string(*layout)) : fmt::format("  refused ({})", why);
+  }
+  return whole;
+}
+
+Result<Unit> probe_atoms(runtime::Device& device, const TargetOptions& options, Target& t,
+                         std::vector<std::string>& lines) {
   const runtime::VulkanFacts& v = device.info().facts.vulkan;
   if (!v.cooperative_matrix || v.matrices.empty()) return Unit{};
   if (!t.fixed_subgroup_size) {
@@ -84,29 +107,22 @@ Result<Unit> probe_atoms(runtime::Device& device, Target& t, std::vector<std::st
               types::f16,
               types::f32};
     atom.source = MapSource::probed;
-    struct Part {
-      thread::Use use;
-      Type elem;
-      int rows, cols;
-      Layout& layout;
-    } parts[] = {{thread::Use::a, atom.a, atom.m, atom.k, atom.layout_a},
-                 {thread::Use::b, atom.b, atom.k, atom.n, atom.layout_b},
-                 {thread::Use::c, atom.c, atom.m, atom.n, atom.layout_c}};
-    std::string line = atom.name + ":", why;
-    bool whole = true;
-    for (const Part& p : parts) {
-      TRY_ASSIGN(const auto layout, probe_lane_map(device, t, p.use, p.elem, p.rows, p.cols, why));
-      whole = whole && layout;
-      if (layout) p.layout = *layout;
-      line += layout ? fmt::format("  {}", to_string(*layout)) : fmt::format("  refused ({})", why);
+    std::string line = atom.name + ":";
+    bool known = false;
+    if (options.probe) {
+      TRY_ASSIGN(known, probe_maps(device, t, atom, line));
+    } else {
+      line += "  not probed";
     }
+    if (!known) make_opaque(atom, t.subgroup_size);
     lines.push_back(line);
-    if (whole) t.atoms.push_back(atom);
+    t.atoms.push_back(atom);
   }
+  std::stable_partition(t.atoms.begin(), t.atoms.end(), [](const Atom& a) { return a.source == MapSource::probed; });
   return Unit{};
 }
 
-Result<Target> measure(runtime::Device& device, std::vector<std::string>& lines) {
+Result<Target> measure(runtime::Device& device, const TargetOptions& options, std::vector<std::string>& lines) {
   const runtime::DeviceInfo& info = device.info();
   Target t;
   if (info.api == "cuda") {
@@ -114,7 +130,7 @@ Result<Target> measure(runtime::Device& device, std::vector<std::string>& lines)
     t.shared_bytes = static_cast<int64_t>(info.facts.shared_bytes);
   } else {
     t = vulkan_facts(info);
-    TRY(probe_atoms(device, t, lines));
+    TRY(probe_atoms(device, options, t, lines));
     append_fma_atoms(t);
   }
   if (!t.atoms.empty()) {
@@ -123,15 +139,23 @@ Result<Target> measure(runtime::Device& device, std::vector<std::string>& lines)
   return t;
 }
 
+/// PTX publishes its maps: there is nothing to forget.
+Target without_maps(Target t) {
+  for (Atom& atom : t.atoms)
+    if (atom.source == MapSource::probed || atom.source == MapSource::assumed) make_opaque(atom, t.subgroup_size);
+  return t;
+}
+
 }  // namespace
 
-Result<Target> target_of(runtime::Device& device, ProbeReport* report) {
+Result<Target> target_of(runtime::Device& device, const TargetOptions& options, ProbeReport* report) {
   const runtime::DeviceInfo& info = device.info();
   if (const auto* simulated = dynamic_cast<const sim::Device*>(&device); simulated && simulated->target())
-    return *simulated->target();
+    return options.probe ? *simulated->target() : without_maps(*simulated->target());
   const auto cache = info.api == "sim" ? nullptr : runtime::DiskCache::standard();
-  const std::string key = runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver,
-                                             info.facts.vulkan.device_uuid, info.facts.vulkan.pipeline_cache_uuid});
+  const std::string key =
+      runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
+                         info.facts.vulkan.pipeline_cache_uuid, options.probe ? "probed" : "opaque"});
   if (cache)
     if (const auto hit = cache->get(key)) {
       const std::string text(reinterpret_cast<const char*>(hit->data()), hit->size());
@@ -145,7 +169,7 @@ Result<Target> target_of(runtime::Device& device, ProbeReport* report) {
       }
     }
   std::vector<std::string> lines;
-  TRY_ASSIGN(const Target t, measure(device, lines));
+  TRY_ASSIGN(const Target t, measure(device, options, lines));
   if (report) *report = {lines, false};
   if (cache) {
     const std::string text = nlohmann::json{{"target", nlohmann::json::parse(to_json(t))}, {"maps", lines}}.dump();

@@ -12,9 +12,13 @@ struct ProbeReport {
   bool from_cache = false;
 };
 
+struct TargetOptions {
+  bool probe = true;  ///< ask for lane maps; without it every matrix instruction of a Vulkan device is opaque
+};
+
 /// CUDA: the PTX target of its compute capability. Vulkan: from the driver's facts; each f16 matrix configuration is
-/// probed by small dispatches and becomes an atom if its three lane maps are layouts. Kept in the device's disk cache,
-/// keyed by driver and device. Measures whether f16 subnormals survive the matrix instruction.
-Result<Target> target_of(runtime::Device& device, ProbeReport* report = nullptr);
+/// probed by small dispatches and becomes an atom, opaque if one of its three lane maps is no layout. Kept in the
+/// device's disk cache, keyed by driver and device. Measures whether f16 subnormals survive the matrix instruction.
+Result<Target> target_of(runtime::Device& device, const TargetOptions& options = {}, ProbeReport* report = nullptr);
 
 }  // namespace lathe

@@ -10,6 +10,8 @@ const char* to_string(MapSource s) {
       return "probed";
     case MapSource::assumed:
       return "assumed";
+    case MapSource::opaque:
+      return "opaque";
     case MapSource::fma:
       return "fma";
   }

@@ -10,8 +10,11 @@
 
 namespace lathe {
 
-/// Where an atom's lane map comes from. fma: no matrix instruction, one multiply-add a slot.
-enum class MapSource : uint8_t { published, probed, assumed, fma };
+/// Where an atom's lane map comes from. opaque: from nowhere, its layouts are nominal and fragments go through shared
+/// memory. fma: no matrix instruction, one multiply-add a slot.
+enum class MapSource : uint8_t { published, probed, assumed, opaque, fma };
+inline constexpr MapSource kMapSources[] = {MapSource::published, MapSource::probed, MapSource::assumed,
+                                            MapSource::opaque, MapSource::fma};
 const char* to_string(MapSource s);
 
 /// A matrix instruction: d (m x n) = a (m x k) * b (k x n) + c. Layouts are of one subgroup.

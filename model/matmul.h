@@ -32,7 +32,8 @@ class Matmul {
   Result<Unit> reserve(int64_t n, int64_t k, int64_t groups);
 
   /// The launch for m tokens; x: m x k elements, y: m x n f32, bias: n f32 (device addresses). Compiles at the first
-  /// use of a schedule; with probed lane maps the first use also proves itself on a known tile.
+  /// use of a schedule; with probed lane maps the first use also proves itself on a known tile, and does without the
+  /// maps where it fails.
   Result<runtime::LaunchRecord> launch(int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
   /// The same with a row of one's own, of the same stored order.
   Result<runtime::LaunchRecord> launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
@@ -41,6 +42,8 @@ class Matmul {
   const PackedLayout* packed(const std::string& parameter) const;
   uint64_t weight_bytes() const;  ///< held on the device
   const Kernel* kernel_of(const Schedule& s, bool aligned) const;
+  /// A line for each kernel whose probed lane maps proved wrong and which goes through shared memory instead.
+  const std::vector<std::string>& distrusted() const { return distrusted_; }
   int compilations() const { return static_cast<int>(kernels_.size()); }
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
@@ -49,7 +52,8 @@ class Matmul {
  private:
   Result<std::shared_ptr<Kernel>> kernel(const Schedule& s, bool aligned);
   Kernel::Arguments arguments(int64_t m, uint64_t x, uint64_t y, uint64_t bias) const;
-  Result<Unit> prove(const Kernel& kernel, const tile::Func& f, const Schedule& s);
+  /// What is wrong with the kernel's result on a known tile; nothing if it is right.
+  Result<std::string> disprove(const Kernel& kernel, const tile::Func& f, const Schedule& s);
 
   runtime::Device* device_ = nullptr;
   Target target_;
@@ -61,6 +65,7 @@ class Matmul {
   std::shared_ptr<Packer> packer_;
   std::map<std::string, std::unique_ptr<runtime::Buffer>> buffers_;
   std::map<std::string, std::shared_ptr<Kernel>> kernels_;  ///< by schedule and alignment
+  std::vector<std::string> distrusted_;
 };
 
 }  // namespace lathe

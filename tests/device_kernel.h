@@ -2,6 +2,7 @@
 // Runs a tile program on a device and in the interpreter on the same tensors, for tests.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -39,8 +40,9 @@ inline void read_memory(const std::vector<std::byte>& from, tile::HostTensor& t)
 
 /// A device opened once, with its measured target.
 struct TestDevice {
-  std::unique_ptr<runtime::Device> device;
+  std::shared_ptr<runtime::Device> device;
   Target target;
+  std::string id;
 };
 inline std::vector<TestDevice>& test_devices() {
   static std::vector<TestDevice> devices = [] {
@@ -53,7 +55,15 @@ inline std::vector<TestDevice>& test_devices() {
       REQUIRE_MESSAGE(d.has_value(), (d ? "" : d.error().text));
       auto t = target_of(**d);
       REQUIRE_MESSAGE(t.has_value(), (t ? "" : t.error().text));
-      out.push_back({std::move(*d), std::move(*t)});
+      // The same device once more without its lane maps, where it has any.
+      const bool maps =
+          std::any_of(t->atoms.begin(), t->atoms.end(), [](const Atom& a) { return a.source == MapSource::probed; });
+      const std::shared_ptr<runtime::Device> device = std::move(*d);
+      out.push_back({device, *t, info.id});
+      if (!maps) continue;
+      auto opaque = target_of(*device, {.probe = false});
+      REQUIRE_MESSAGE(opaque.has_value(), (opaque ? "" : opaque.error().text));
+      out.push_back({device, std::move(*opaque), info.id + " opaque"});
     }
     return out;
   }();

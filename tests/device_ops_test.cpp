@@ -35,11 +35,10 @@ void check(const std::string& text, Tensors tensors, double relative = 0,
   for (TestDevice& d : test_devices()) {
     Tensors got = tensors;
     const auto status = run_on(d, *f, got, scalars);
-    CHECK_MESSAGE(status.has_value(), d.device->info().id << ": " << (status ? "" : status.error().text) << "\n"
-                                                          << text);
+    CHECK_MESSAGE(status.has_value(), d.id << ": " << (status ? "" : status.error().text) << "\n" << text);
     if (!status) continue;
     const std::string wrong = difference(got.at("y"), want.at("y"), relative);
-    CHECK_MESSAGE(wrong.empty(), d.device->info().id << ": " << wrong << "\n" << text);
+    CHECK_MESSAGE(wrong.empty(), d.id << ": " << wrong << "\n" << text);
   }
 }
 

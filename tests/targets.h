@@ -9,6 +9,7 @@
 
 #include "backends/ptx/target.h"
 #include "backends/spirv/target.h"
+#include "ir/opaque.h"
 
 namespace lathe {
 
@@ -21,8 +22,10 @@ inline constexpr const char* kTestTargets[] = {
     "sm_75",         "sm_80", "sm_90a", "lavapipe.json", "h200-vulkan.json", "rdna3-wave32.json", "rdna4-wave64.json",
     "plain-fma.json"};
 
-/// "sm_80", or "lavapipe.json".
+/// "sm_80", "lavapipe.json", or "opaque:lavapipe.json": the profile without its lane maps.
 inline Result<Target> test_target(const std::string& name) {
+  constexpr std::string_view kOpaque = "opaque:";
+  if (name.starts_with(kOpaque)) return test_target(name.substr(kOpaque.size())).map(with_opaque_atoms);
   if (!name.ends_with(".json")) return ptx_target(name);
   const auto path = std::filesystem::path(LATHE_SOURCE_DIR) / "tests/profiles" / name;
   if (!std::filesystem::exists(path)) return bad_input(fmt::format("{}: no such profile", path.string()));

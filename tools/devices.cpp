@@ -23,7 +23,7 @@ Found inspect(const runtime::DeviceInfo& info) {
   Found found{info, Target{}, {}};
   auto device = lift(runtime::open_device(info.id));
   if (device)
-    found.target = target_of(**device, &found.probe);
+    found.target = target_of(**device, {}, &found.probe);
   else
     found.target = tl::unexpected(device.error());
   return found;

@@ -74,6 +74,7 @@ Result<Product> multiply_on_device(const Place& place, const LowBit& p, bool tim
   }
   out.schedule = to_string(schedule);
   out.pack_id = matmul->pack_id();
+  out.distrusted = matmul->distrusted();
   out.weight_bytes = matmul->weight_bytes();
   return out;
 }

@@ -19,7 +19,7 @@ using Json = nlohmann::json;
 
 struct Options {
   std::string x, w, type, group = "128", zero, bias, device, out, w_out;
-  bool check = false, json = false, counters = false;
+  bool check = false, json = false, no_probe = false, counters = false;
 };
 
 Result<model::Tensor> read_tensor(const std::string& what) {
@@ -138,7 +138,7 @@ std::string report(const Options& o, const Place& place, const LowBit& p, const 
 
 Result<int> run(const Options& o) {
   TRY_ASSIGN(const LowBit p, read_problem(o));
-  TRY_ASSIGN(const Place place, open_place(o.device));
+  TRY_ASSIGN(const Place place, open_place(o.device, !o.no_probe));
   TRY_ASSIGN(const Product y, multiply(place, p, true));
   const Deviation d = o.check ? deviation(p, y.y) : Deviation{};
   if (!o.out.empty()) TRY(model::write_npy(o.out, f32_tensor({p.m, p.weights.n}, y.y)));
@@ -148,6 +148,7 @@ Result<int> run(const Options& o) {
     TRY_ASSIGN(counters, counters_of(place));
   }
   TRY(write_output("", report(o, place, p, y, d, counters)));
+  for (const std::string& line : y.distrusted) fmt::print(stderr, "lathe: {}\n", line);
   if (d.holds()) return 0;
   fmt::print(stderr, "lathe: the result is beyond the bound: {}\n", d.worst);
   return kCheckFailed;
@@ -166,6 +167,7 @@ Command matmul_command(CLI::App& program) {
   app->add_option("--zero", o->zero, "int: a zero point a group (u4, its default), or none");
   app->add_option("--bias", o->bias, "B.npy: [N]");
   app->add_option("--device", o->device, "interp, or an id of `lathe devices`; default: the best one found");
+  app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
   app->add_option("--out", o->out, "Y.npy: [M, N] f32");
   app->add_option("--w-out", o->w_out, "WD.npy: the weights that the codes stand for, f32");
   app->add_flag("--check", o->check,

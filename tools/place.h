@@ -21,7 +21,10 @@ struct Place {
 };
 
 /// "interp", or the id of a device; "" is the first device found that is no software, else the first, else "interp".
-Result<Place> open_place(const std::string& id);
+/// Without `probe` no lane map is asked for: matrix instructions are opaque.
+Result<Place> open_place(const std::string& id, bool probe = true);
+
+inline constexpr const char* kNoProbeHelp = "use matrix instructions without their lane maps, through shared memory";
 
 inline constexpr const char* kCountersHelp =
     "also what the simulator counted, by kernel and loop (on a device sim:..): instructions, sectors, bank conflicts";

@@ -19,7 +19,7 @@ using Json = nlohmann::json;
 struct Options {
   std::string source, device{kInterpreter};
   std::vector<std::string> in, out, set;
-  bool check = false, time = false, json = false, counters = false;
+  bool check = false, time = false, json = false, no_probe = false, counters = false;
 };
 
 struct Output {
@@ -80,7 +80,7 @@ Result<int> run(const Options& o) {
   TRY_ASSIGN(const auto out, split_pairs(o.out, "--out"));
   TRY_ASSIGN(const auto set, split_pairs(o.set, "--set"));
   TRY_ASSIGN(Binding binding, bind(f, in, out, set));
-  TRY_ASSIGN(const Place place, open_place(o.device));
+  TRY_ASSIGN(const Place place, open_place(o.device, !o.no_probe));
   const Binding start = o.check ? binding : Binding{};
   TRY_ASSIGN(const Execution e, execute(place, f, binding, o.time));
   std::vector<Output> outputs;
@@ -109,6 +109,7 @@ Command run_command(CLI::App& program) {
   auto o = std::make_shared<Options>();
   app->add_option("source", o->source, "the tile program")->required();
   app->add_option("--device", o->device, "interp, or an id of `lathe devices`")->capture_default_str();
+  app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
   app->add_option("--in", o->in, "NAME=FILE.npy: a tensor that is read; codes under 8 bits as bytes, bf16 as f32");
   app->add_option("--out", o->out, "NAME=FILE.npy: a tensor that is written; zeros at the start unless also --in");
   app->add_option("--set", o->set, "NAME=VALUE: a scalar, or a size that no file gives");

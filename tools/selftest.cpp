@@ -47,7 +47,7 @@ namespace {
 
 struct Options {
   std::string device = "all", filter;
-  bool verbose = false, json = false;
+  bool verbose = false, json = false, no_probe = false;
 };
 
 /// "all": the interpreter and every device found; what could be there and is not counts as skipped.
@@ -72,7 +72,7 @@ Result<int> run(const Options& o) {
   Report report(std::move(filter), o.verbose, o.json ? stderr : stdout);
   Oracle oracle;
   for (const std::string& id : device_ids(o.device, report)) {
-    const auto place = open_place(id);
+    const auto place = open_place(id, !o.no_probe);
     if (!place && o.device != "all") return tl::unexpected(place.error());
     if (!place) {
       report.skip(id, "all of it", place.error().text);
@@ -103,6 +103,7 @@ Command selftest_command(CLI::App& program) {
   app->add_option("--device", o->device, "interp, an id of `lathe devices`, or all")->capture_default_str();
   app->add_option("--filter", o->filter, "only the cases whose name this regular expression finds");
   app->add_flag("-v,--verbose", o->verbose, "a line a case");
+  app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
   app->add_flag("--json", o->json, "all cases as JSON on stdout; lines go to stderr");
   return {app, [o] { return run(*o); }};
 }

@@ -293,6 +293,7 @@ class FormatTest {
         return bad_input(fmt::format("the device lists f16 matrices, but m = {} does without", m));
       atoms = fmt::format("{}, {}", to_string(kernel->source()), kernel->atoms());
     }
+    for (const std::string& line : matmul_->distrusted()) atoms += "; " + line;
     return atoms;
   }
 

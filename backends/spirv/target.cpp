@@ -33,7 +33,7 @@ void each_field(T& target, Visit visit) {
   visit("preserve_f16_denorm", preserve_f16_denorm);
   visit("preserve_f32_denorm", preserve_f32_denorm);
   visit("rte_f32", rte_f32);
-  static_cast<void>(async_copy);  // SPIR-V has none
+  visit("async_copy", async_copy);
   visit("ptx_isa", ptx_isa, 0, 999);
   visit("atoms", atoms);
 }
@@ -55,7 +55,6 @@ void each_atom_field(A& atom, Visit visit) {
 }
 
 constexpr std::pair<Backend, const char*> kBackends[] = {{Backend::ptx, "ptx"}, {Backend::spirv, "spirv"}};
-constexpr MapSource kSources[] = {MapSource::published, MapSource::probed, MapSource::assumed, MapSource::fma};
 
 // ---- writing
 
@@ -144,9 +143,9 @@ struct Reader {
     return Unit{};
   }
   static Result<Unit> read(const Json& j, MapSource& value) {
-    for (const MapSource s : kSources)
+    for (const MapSource s : kMapSources)
       if (j == to_string(s)) return value = s, Unit{};
-    return bad_input("published, probed, assumed or fma is needed");
+    return bad_input("explicit, probed, assumed, opaque or fma is needed");
   }
   static Result<Unit> read(const Json& j, Backend& value) {
     for (const auto& [backend, text] : kBackends)

@@ -17,12 +17,17 @@ std::vector<ValueId> Lowering::fragments(const TileRegs& t, const Atom& atom, th
   if (!t.frags.empty()) return t.frags;
   const TT type = fragment_type(atom, use);
   const int64_t per = type.lanes, count = t.slots() / per;
+  if (t.splat != kNone && b_.type(t.splat).scalar == type.scalar)
+    return std::vector<ValueId>(static_cast<size_t>(count), emit(Op::frag_fill, {t.splat}, {.type = type}));
   std::vector<ValueId> out;
+  if (atom.source == MapSource::opaque) {
+    out.resize(static_cast<size_t>(count));
+    OpaqueOperand all{&t, &atom, use, {}, {}};
+    for (int64_t a = 0; a < count; a++) all.atoms.push_back(a), all.to.push_back(&out[static_cast<size_t>(a)]);
+    load_opaque({all});
+    return out;
+  }
   for (int64_t a = 0; a < count; a++) {
-    if (t.splat != kNone && b_.type(t.splat).scalar == type.scalar) {
-      out.push_back(emit(Op::frag_fill, {t.splat}, {.type = type}));
-      continue;
-    }
     std::vector<ValueId> parts;
     const bool pairs = t.elem.bits == 16 && t.slots() % 2 == 0;
     for (int64_t s = 0; s < per; s += pairs && per % 2 == 0 ? 2 : 1) {
@@ -39,6 +44,7 @@ std::vector<ValueId> Lowering::fragments(const TileRegs& t, const Atom& atom, th
 
 void Lowering::ensure_fragments(TileRegs& t, const Atom& atom) {
   t.frags = fragments(t, atom, thread::Use::c);
+  t.atom = &atom;
   t.regs.clear();
   t.splat = kNone;
 }
@@ -59,7 +65,7 @@ Result<Unit> Lowering::mma(const Inst& i) {
     return internal_error("mma: an operand is not in the layout of its plan");
   spread_fragments(a);
   spread_fragments(b);
-  TileRegs out{c.elem, plan.c, {}, false, {}, kNone};
+  TileRegs out{c.elem, plan.c, {}, false, {}, kNone, plan.atom};
   const int64_t runs = i.op == tile::Op::mma_scaled ? type(i.args[1]).shape[1] / (f_.split[2]) : 1;
   const bool scaled = i.op == tile::Op::mma_scaled;
   const int64_t groups = std::max<int64_t>(1, runs), steps = plan.walk_k / groups;
@@ -104,18 +110,22 @@ Result<Unit> Lowering::mma(const Inst& i) {
     return Unit{};
   }
 
-  const auto fa = fragments(a, atom, thread::Use::a), fb = fragments(b, atom, thread::Use::b);
-  const int64_t lc = atom.layout_c.slots();
+  std::vector<ValueId> fa, fb;
+  if (atom.source != MapSource::opaque)
+    fa = fragments(a, atom, thread::Use::a), fb = fragments(b, atom, thread::Use::b);
+  const auto step = [&](int64_t k) { load_opaque_step(plan, a, b, k, fa, fb); };
   if (!scaled) {
     // k outermost: neighbours in the instruction stream do not wait for each other.
     out.frags = fragments(c, atom, thread::Use::c);
-    for (int64_t k = 0; k < plan.walk_k; k++)
+    for (int64_t k = 0; k < plan.walk_k; k++) {
+      step(k);
       for (int64_t m = 0; m < plan.walk_m; m++)
         for (int64_t n = 0; n < plan.walk_n; n++) {
           ValueId& acc = out.frags[static_cast<size_t>(m * plan.walk_n + n)];
           acc = run_atom(atom, fa[static_cast<size_t>(m * plan.walk_k + k)],
                          fb[static_cast<size_t>(k * plan.walk_n + n)], acc);
         }
+    }
     tiles_[i.results[0]] = out;
     return Unit{};
   }
@@ -129,18 +139,21 @@ Result<Unit> Lowering::mma(const Inst& i) {
   for (int64_t g = 0; g < groups; g++) {
     std::vector<ValueId> part(static_cast<size_t>(plan.walk_m * plan.walk_n),
                               emit(Op::frag_fill, {b_.f32(0)}, {.type = frag}));
-    for (int64_t k = g * steps; k < (g + 1) * steps; k++)
+    for (int64_t k = g * steps; k < (g + 1) * steps; k++) {
+      step(k);
       for (int64_t m = 0; m < plan.walk_m; m++)
         for (int64_t n = 0; n < plan.walk_n; n++) {
           ValueId& p = part[static_cast<size_t>(m * plan.walk_n + n)];
           p = run_atom(atom, fa[static_cast<size_t>(m * plan.walk_k + k)], fb[static_cast<size_t>(k * plan.walk_n + n)],
                        p);
         }
+    }
+    TileRegs run{c.elem, plan.c, {}, false, part, kNone, &atom};
+    spread_fragments(run);
     for (int64_t slot = 0; slot < c.slots(); slot++) {
       const Coord at{plan.c.at(0, slot)[0], g};
       const ValueId factor = convert_scalar(element(s, factor_at.at(at)), s.elem, c.elem);
-      const ValueId p =
-          emit(Op::frag_get, {part[static_cast<size_t>(slot / lc)]}, {.type = {frag.scalar}, .imm = slot % lc});
+      const ValueId p = element(run, slot);
       out.regs[static_cast<size_t>(slot)] = emit(Op::fma, {p, factor, out.regs[static_cast<size_t>(slot)]});
     }
   }

@@ -52,35 +52,55 @@ Layout without_partials(const Layout& l) {
 
 }  // namespace
 
-uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_bytes) {
+uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_bytes, bool owned) {
   bytes = (bytes + 15) / 16 * 16;
-  for (auto& [id, depth] : array_depth_)  // an array nobody uses any more is used again
-    if (depth < 0) {
-      thread::SharedArray& a = out_.shared[id];
-      a.bytes = std::max(a.bytes, bytes);
-      a.access_bytes = std::min(a.access_bytes, access_bytes);
-      depth = loop_depth_;
-      return id;
-    }
+  for (auto& [id, depth] : array_depth_) {  // an array nobody uses any more is used again
+    thread::SharedArray& a = out_.shared[id];
+    // Slices stay where they are: accesses of two subgroups never meet, and their own barrier is enough.
+    if (depth >= 0 || owned_.contains(id) != owned || (owned && a.bytes < bytes)) continue;
+    a.bytes = std::max(a.bytes, bytes);
+    a.access_bytes = std::min(a.access_bytes, access_bytes);
+    depth = loop_depth_;
+    return id;
+  }
   const auto id = static_cast<uint32_t>(out_.shared.size());
   out_.shared.push_back({label, bytes, access_bytes});
   array_depth_[id] = loop_depth_;
   pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
+  if (owned) owned_.insert(id);
   return id;
 }
 
 void Lowering::before_write(uint32_t id) {
-  if (pending_reads_[id] || pending_writes_[id]) barrier();
+  if (pending_reads_[id] || pending_writes_[id]) wait_for(id);
 }
 
 void Lowering::before_read(uint32_t id) {
-  if (pending_writes_[id]) barrier();
+  if (pending_writes_[id]) wait_for(id);
+}
+
+void Lowering::wait_for(uint32_t id) {
+  const bool own = owned_.contains(id);
+  if (!own) return barrier();
+  b_.effect(Op::barrier_subgroup, {});
+  for (const uint32_t a : owned_) pending_reads_[a] = pending_writes_[a] = false;
 }
 
 void Lowering::barrier() {
   b_.effect(Op::barrier, {});
   pending_reads_.clear();
   pending_writes_.clear();
+}
+
+ValueId Lowering::thread_bytes(const Layout& l, const MemoryLayout& m, int64_t elem_bytes) {
+  ValueId sum = b_.i32(0);
+  for (size_t d = 0; d < l.shape().size(); d++) {
+    Coord one(l.shape().size(), 0);
+    one[d] = 1;
+    const int64_t stride = l.shape()[d] > 1 ? m.address(one) * elem_bytes : 0;
+    sum = emit(Op::add, {sum, emit(Op::mul, {thread_coord(l, static_cast<int>(d)), b_.i32(stride)})});
+  }
+  return sum;
 }
 
 Result<Unit> Lowering::convert_tile(const Inst& i) {
@@ -129,7 +149,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   const uint32_t id =
       array("exchange", copy_bytes * copies, static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes);
   before_write(id);
-  ValueId write_at = tile_offset(w, e.memory, bytes);
+  ValueId write_at = thread_bytes(w, e.memory, bytes);
   if (copies > 1) {  // each addend has its own copy of the tile
     ValueId copy = b_.i32(0);
     int64_t below = from.layout.threads();
@@ -150,7 +170,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   pending_writes_[id] = true;
 
   before_read(id);
-  const ValueId read_at = tile_offset(r, e.memory, bytes);
+  const ValueId read_at = thread_bytes(r, e.memory, bytes);
   const auto accesses = plan_accesses(r, e.memory, e.read_elems);
   std::vector<ValueId> elements(static_cast<size_t>(r.slots()), kNone);
   for (int64_t c = 0; c < copies; c++)

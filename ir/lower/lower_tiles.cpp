@@ -113,6 +113,10 @@ TileRegs Lowering::assemble(lathe::Type elem, const Layout& layout, const std::v
 void Lowering::spread_fragments(TileRegs& t) {
   if (!t.frags.empty()) {
     std::vector<ValueId> elements;
+    if (t.atom->source == MapSource::opaque) {
+      t = assemble(t.elem, t.layout, read_opaque(t));
+      return;
+    }
     for (ValueId f : t.frags)
       for (int i = 0; i < b_.type(f).lanes; i++)
         elements.push_back(emit(Op::frag_get, {f}, {.type = {b_.type(f).scalar}, .imm = i}));

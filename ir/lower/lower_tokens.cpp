@@ -105,7 +105,7 @@ Result<Unit> Lowering::issue_plain(const Inst& i) {
   const BlockId outer = b_.block;
   const ValueId mine = owner(room.copy);
   std::optional<thread::Builder::Cond> only;
-  const ValueId to = emit(Op::add, {scalars_.at(i.args.back()), tile_offset(room.copy, room.memory, elem_bytes)});
+  const ValueId to = emit(Op::add, {scalars_.at(i.args.back()), thread_bytes(room.copy, room.memory, elem_bytes)});
   if (mine != kNone) only = b_.begin_cond(mine);
   for (const Access& access : plan_accesses(room.copy, far_rows(t.shape), kCopyBytes / elem_bytes)) {
     int64_t imm = 0;
@@ -158,7 +158,7 @@ TileRegs Lowering::read_plain(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const Room room = room_of(i.args[0]);
   const int elem_bytes = t.elem.bits / 8;
-  const ValueId from = emit(Op::add, {scalars_.at(i.args[0]), tile_offset(*t.layout, room.memory, elem_bytes)});
+  const ValueId from = emit(Op::add, {scalars_.at(i.args[0]), thread_bytes(*t.layout, room.memory, elem_bytes)});
   const auto accesses = plan_accesses(*t.layout, room.memory, room.read_elems);
   std::vector<ValueId> loaded;
   for (const Access& a : accesses)
@@ -195,19 +195,6 @@ void Lowering::end_pipeline(const Inst& loop) {
     pending_writes_[id] = true;
     array_depth_[id] = -1;
   }
-}
-
-/// Bytes that the thread part of `l` adds to an address in `m`, whose strides are linear.
-ValueId Lowering::tile_offset(const Layout& l, const MemoryLayout& m, int64_t bytes) {
-  ValueId sum = b_.i32(0);
-  const Coord zero(l.shape().size(), 0);
-  for (size_t d = 0; d < zero.size(); d++) {
-    Coord one = zero;
-    one[d] = 1;
-    const int64_t stride = l.shape()[d] > 1 ? m.address(one) * bytes : 0;
-    sum = emit(Op::add, {sum, emit(Op::mul, {thread_coord(l, static_cast<int>(d)), b_.i32(stride)})});
-  }
-  return sum;
 }
 
 }  // namespace lathe

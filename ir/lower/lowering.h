@@ -2,7 +2,9 @@
 // The state of one lowering, shared by the files of this folder; each implements one group of its member functions.
 #include <functional>
 #include <set>
+#include <span>
 
+#include "ir/lower/fragment_slice.h"
 #include "ir/lower/lower.h"
 
 namespace lathe {
@@ -17,7 +19,8 @@ struct TileRegs {
   bool paired = false;
   /// Accumulators of a matrix instruction, one fragment an atom; regs is empty then.
   std::vector<ValueId> frags;
-  ValueId splat = kNone;  ///< all slots equal this scalar
+  ValueId splat = kNone;       ///< all slots equal this scalar
+  const Atom* atom = nullptr;  ///< of frags
   int64_t slots() const { return layout.slots(); }
 };
 
@@ -116,9 +119,12 @@ class Lowering {
   Result<Unit> shared_tile(const Inst& i);
   Result<Unit> load_shared(const Inst& i);
   Result<Unit> store_shared(const Inst& i);
-  uint32_t array(const std::string& name, int64_t bytes, int access_bytes);
+  /// owned: cut into equal slices, each used by one subgroup only.
+  uint32_t array(const std::string& name, int64_t bytes, int access_bytes, bool owned = false);
   void before_write(uint32_t array);
   void before_read(uint32_t array);
+  void wait_for(uint32_t array);
+  ValueId thread_bytes(const Layout& l, const MemoryLayout& m, int64_t elem_bytes);  ///< i32: the thread's part
   void barrier();
 
   // ---- lower_tokens.cpp: tiles that travel by asynchronous copies
@@ -143,7 +149,6 @@ class Lowering {
   TileRegs read_plain(const Inst& i);
   TileRegs read_packed(const Inst& i);
   void end_pipeline(const Inst& loop);
-  ValueId tile_offset(const Layout& l, const MemoryLayout& m, int64_t bytes);  ///< bytes the thread adds
   uint32_t array_of(ValueId token) const { return room_places_.at(first_room(token)).array; }
 
   // ---- lower_mma.cpp
@@ -152,6 +157,31 @@ class Lowering {
   TT fragment_type(const Atom& atom, thread::Use use) const;
   void ensure_fragments(TileRegs& t, const Atom& atom);
   ValueId run_atom(const Atom& atom, ValueId a, ValueId b, ValueId c);
+
+  // ---- lower_opaque.cpp
+  /// A slice in use, from the first write to the last read.
+  struct Crossing {
+    FragmentSlice slice;
+    uint32_t array;
+    ValueId base, mine;  ///< i32 bytes: where the subgroup's slice starts, and the lane's first element in it
+  };
+  /// Registers that become fragments: which atoms of the tile, and where each fragment goes.
+  struct OpaqueOperand {
+    const TileRegs* tile;
+    const Atom* atom;
+    thread::Use use;
+    std::vector<int64_t> atoms;
+    std::vector<ValueId*> to;
+  };
+  int64_t slice_room() const;  ///< bytes a subgroup may use for one operand
+  Crossing begin_crossing(const Atom& atom, thread::Use use, int64_t count);
+  void end_crossing(const Crossing& c);
+  void write_registers(const Crossing& c, const TileRegs& t, std::span<const int64_t> atoms);
+  void read_fragments(const Crossing& c, TT type, std::span<ValueId* const> to);
+  void load_opaque(const std::vector<OpaqueOperand>& operands);
+  void load_opaque_step(const MmaPlan& plan, const TileRegs& a, const TileRegs& b, int64_t k, std::vector<ValueId>& fa,
+                        std::vector<ValueId>& fb);
+  std::vector<ValueId> read_opaque(const TileRegs& t);
 
   ValueId emit(Op op, std::vector<ValueId> args, const thread::Attr& attr = {}) {
     return b_.emit(op, std::move(args), attr);
@@ -173,6 +203,7 @@ class Lowering {
   std::map<std::string, PackedLayout> packed_;
   std::map<uint32_t, bool> pending_reads_, pending_writes_;  ///< since the last barrier
   std::map<uint32_t, int> array_depth_;                      ///< loop nest an array is in use in; -1: free
+  std::set<uint32_t> owned_;                                 ///< arrays of slices: no subgroup sees another's
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
   bool waited_ = false, shown_ = false;  ///< since the last commit: for the copies; for those of all threads
