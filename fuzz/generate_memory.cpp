@@ -109,7 +109,8 @@ tile::V Generator::load_from(const View& view, const Coord& shape, int64_t multi
 bool Generator::store(V value) {
   tile::Type t = type(value);
   if (!t.is_tile() || views_.size() > kMostViews + 6) return false;
-  if (refusal(Op::store, t.elem) || (t.elem.bits < 8 && t.shape.back() * t.elem.bits % 8)) {
+  const bool narrow = t.elem.bits < 8;
+  if (refusal(Op::store, t.elem) || (narrow && (t.shape.back() * t.elem.bits % 8 || random_.percent(80)))) {
     if (!fact(value).certain && t.elem.is_float()) return false;
     value = note(b_.op(Op::cast, {value}, {.elem = types::i32}), fact(value));
     t = type(value);

@@ -319,7 +319,7 @@ tile::V Generator::like(Type elem, const Coord& shape, bool tame, int depth) {
     if (const Maybe made = make(Op::cast, {iota}, {.elem = elem})) return tamed(*made);
   }
   const bool whole_bytes = elem.bits >= 8 || shape.back() * elem.bits % 8 == 0;
-  if (loads_plain(elem) && whole_bytes) {
+  if (loads_plain(elem) && whole_bytes && (elem.bits >= 8 || random_.percent(10))) {
     const V v = load(elem, shape);
     return tame && !exact() ? tamed(v) : v;
   }

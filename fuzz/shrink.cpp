@@ -203,6 +203,19 @@ std::set<int64_t> extents_of(const Func& f) {
   return out;
 }
 
+/// Scalars of the grid that nobody uses.
+void drop_dead_grid(Func& f) {
+  std::set<ValueId> used;
+  auto& insts = f.blocks[f.grid].insts;
+  for (size_t at = insts.size(); at-- > 0;) {
+    const auto& inst = f.inst(insts[at]);
+    if (!inst.results.empty() && !used.contains(inst.results[0]))
+      insts.erase(insts.begin() + static_cast<std::ptrdiff_t>(at));
+    else
+      used.insert(inst.args.begin(), inst.args.end());
+  }
+}
+
 /// Parameters nobody reads or writes leave, unless a symbol in use stands in their sizes only.
 void drop_parameters(Program& p) {
   Func& f = p.func;
@@ -286,6 +299,7 @@ class Shrinker {
     Program p = best_;
     if (!edit(p)) return false;
     tile::drop_dead(p.func);
+    drop_dead_grid(p.func);
     drop_parameters(p);
     if (!tile::verify(p.func)) return false;
     tries_--;
