@@ -30,6 +30,10 @@ std::optional<Range> fitted(Scalar s, __int128 lo, __int128 hi, bool index) {
                static_cast<int64_t>(std::min<__int128>(hi, all.hi)), index};
 }
 
+/// Coordinates are numbers of a tile program too (iota), which it may multiply until they wrap, and sign extension
+/// shifts to the top: a factor this large is no stride.
+constexpr int kStrideBits = 16;
+
 /// The largest number of s without its sign, in a wider type.
 int64_t most_unsigned(Scalar s) { return static_cast<int64_t>(~uint64_t{0} >> (64 - bits(s))); }
 
@@ -37,7 +41,7 @@ std::optional<Range> shifted(Op op, Scalar s, Range x, std::optional<int64_t> k)
   if (!k || *k < 0 || *k >= bits(s)) return std::nullopt;
   if (op == Op::shl) {
     if (x.lo < 0) return std::nullopt;
-    return fitted(s, __int128{x.lo} << *k, __int128{x.hi} << *k, x.index);
+    return fitted(s, __int128{x.lo} << *k, __int128{x.hi} << *k, x.index && *k < kStrideBits);
   }
   if (op == Op::shr_s || x.lo >= 0) return Range{x.lo >> *k, x.hi >> *k, x.index};
   if (*k == 0) return std::nullopt;
@@ -53,7 +57,7 @@ std::optional<Range> combined(Op op, Scalar s, Range x, Range y) {
       return fitted(s, __int128{x.lo} - y.hi, __int128{x.hi} - y.lo, index);
     case Op::mul:
       if (!nonnegative) return std::nullopt;
-      return fitted(s, __int128{x.lo} * y.lo, __int128{x.hi} * y.hi, index);
+      return fitted(s, __int128{x.lo} * y.lo, __int128{x.hi} * y.hi, index && std::min(x.hi, y.hi) >> kStrideBits == 0);
     case Op::div_u:
     case Op::div_s:
       if (!nonnegative || y.lo == 0) return std::nullopt;

@@ -32,8 +32,8 @@ struct Size {
 
 class Execution {
  public:
-  Execution(const Func& f, int64_t max_steps)
-      : f_(f), steps_left_(max_steps), max_steps_(max_steps), env_(f.values.size()) {}
+  Execution(const Func& f, int64_t max_steps, Witness* witness = nullptr)
+      : f_(f), steps_left_(max_steps), max_steps_(max_steps), witness_(witness), env_(f.values.size()) {}
 
   Result<Unit> run_head() { return f_.head == kNone ? Unit{} : run(f_.head); }
   Result<Unit> bind(Tensors& tensors, const Scalars& scalars);
@@ -79,6 +79,7 @@ class Execution {
 
   const Func& f_;
   int64_t steps_left_, max_steps_;
+  Witness* witness_;
   std::vector<Raw> env_;  ///< by value: tiles, scalars, contents of shared tiles; empty: not set
   std::map<ValueId, Place> places_;
   std::map<std::string, Size> sizes_;  ///< by name of the symbol
@@ -211,6 +212,7 @@ Result<Unit> Execution::run(BlockId block) {
     if (steps_left_-- <= 0) return fail(inst, fmt::format("more than {} operations", max_steps_));
     TRY(require_set(inst));
     TRY(step(inst));
+    if (witness_ && info(inst.op).effect != Effect::control) witness_->ran(f_, inst, env_);
   }
   return Unit{};
 }
@@ -335,7 +337,8 @@ Result<Unit> Execution::load(const Func::Inst& inst) {
   Raw tile(static_cast<size_t>(element_count(type.shape)), 0);
   const uint64_t* data = places_.at(inst.args[0]).data;
   for (size_t i = 0; i < box.in_tile.size(); i++)
-    tile[static_cast<size_t>(box.in_tile[i])] = low_bits(type.elem, data[box.in_memory[i]]);
+    tile[static_cast<size_t>(box.in_tile[i])] =
+        witness_ ? data[box.in_memory[i]] : low_bits(type.elem, data[box.in_memory[i]]);
   env_[inst.results[0]] = std::move(tile);
   return Unit{};
 }
@@ -364,8 +367,8 @@ void Execution::shared(const Func::Inst& inst) {
 }  // namespace
 
 Result<Unit> interpret(const Func& f, std::map<std::string, HostTensor>& tensors,
-                       const std::map<std::string, uint64_t>& scalars, int64_t max_steps) {
-  Execution run(f, max_steps);
+                       const std::map<std::string, uint64_t>& scalars, int64_t max_steps, Witness* witness) {
+  Execution run(f, max_steps, witness);
   TRY(run.run_head());
   TRY(run.bind(tensors, scalars));
   TRY_ASSIGN(const std::vector<int64_t> grid, run.grid());

@@ -20,12 +20,22 @@ struct HostTensor {
   double at(int64_t i) const { return decode(elem, raw[static_cast<size_t>(i)]); }
 };
 
+/// Told of every instruction that has run, but for loop, cond and the like. `values`: raw bits by ValueId. It may leave
+/// notes in a result, in the bits above 32 of elements of at most 32 bits: arithmetic ignores and drops them, whatever
+/// moves elements (loads, stores, loops, transpose, ..) moves the notes with them.
+class Witness {
+ public:
+  virtual ~Witness() = default;
+  virtual void ran(const Func& f, const Func::Inst& inst, std::vector<std::vector<uint64_t>>& values) = 0;
+};
+
 /// Scalars (parameters that are not views) by name, raw bits; tensors by parameter name. Sizes are taken from the
 /// tensors' shapes and must agree. Runs every workgroup of the grid in order; stores go to the tensors. Errors: a
 /// missing or mis-shaped tensor, an index below 0, a division of a size by 0, a grid over 2^31, more than `max_steps`
 /// operations.
 Result<Unit> interpret(const Func& f, std::map<std::string, HostTensor>& tensors,
-                       const std::map<std::string, uint64_t>& scalars = {}, int64_t max_steps = int64_t{1} << 40);
+                       const std::map<std::string, uint64_t>& scalars = {}, int64_t max_steps = int64_t{1} << 40,
+                       Witness* witness = nullptr);
 
 /// The grid (1..3 axes, padded with 1) for given symbol values, in the order of f.symbols, and scalar parameters' bits.
 Result<std::vector<int64_t>> evaluate_grid(const Func& f, const std::vector<int64_t>& symbols,

@@ -7,12 +7,6 @@
 namespace lathe::tools {
 namespace {
 
-int64_t count_of(const Coord& shape) {
-  int64_t n = 1;
-  for (const int64_t extent : shape) n *= extent;
-  return n;
-}
-
 /// `width` bytes at `at`, little-endian.
 uint64_t bits_at(const std::byte* at, size_t width) {
   uint64_t raw = 0;
@@ -27,19 +21,6 @@ double file_value(Type type, uint64_t raw) {
   if (type != model::kF64) return decode(type, raw);
   std::memcpy(&value, &raw, sizeof value);
   return value;
-}
-
-/// Bits of a row of the last dimension as a device stores it.
-int64_t row_bits(Type elem, const Coord& shape) {
-  const int64_t bits = (shape.empty() ? 1 : shape.back()) * elem.bits;
-  return (bits + 7) / 8 * 8;
-}
-
-/// Bit address of every element, in order: visit(index, bit).
-template <class Visit>
-void each_element(Type elem, const Coord& shape, const Visit& visit) {
-  const int64_t columns = shape.empty() ? 1 : shape.back(), row = row_bits(elem, shape), count = count_of(shape);
-  for (int64_t i = 0; i < count; i++) visit(static_cast<size_t>(i), i / columns * row + i % columns * elem.bits);
 }
 
 Type file_type(Type elem) {
@@ -82,33 +63,6 @@ model::Tensor to_file(const tile::HostTensor& t) {
     std::memcpy(out.data.data() + i * width, &raw, width);
   }
   return out;
-}
-
-int64_t device_bytes(Type elem, const Coord& shape) {
-  const int64_t columns = shape.empty() ? 1 : shape.back();
-  return columns == 0 ? 0 : count_of(shape) / columns * row_bits(elem, shape) / 8;
-}
-
-std::vector<std::byte> to_bytes(const tile::HostTensor& t) {
-  std::vector<std::byte> out(static_cast<size_t>(device_bytes(t.elem, t.shape)));
-  const size_t width = t.elem.bits / 8u;
-  each_element(t.elem, t.shape, [&](size_t i, int64_t bit) {
-    std::byte* const at = out.data() + bit / 8;
-    if (width > 0)
-      std::memcpy(at, &t.raw[i], width);
-    else
-      *at |= static_cast<std::byte>(t.raw[i] << bit % 8);
-  });
-  return out;
-}
-
-void take_bytes(tile::HostTensor& t, std::span<const std::byte> bytes) {
-  t.raw.resize(static_cast<size_t>(count_of(t.shape)));
-  const size_t width = t.elem.bits / 8u;
-  each_element(t.elem, t.shape, [&](size_t i, int64_t bit) {
-    const uint64_t raw = bits_at(bytes.data() + bit / 8, std::max<size_t>(width, 1));
-    t.raw[i] = width > 0 ? raw : (raw >> bit % 8) & ((1u << t.elem.bits) - 1);
-  });
 }
 
 }  // namespace lathe::tools

@@ -1,9 +1,6 @@
 #pragma once
-// Tensors as files hold them, as the interpreter does, and as a device's memory does.
-#include <cstddef>
-#include <span>
+// Tensors as files hold them, and as the interpreter does.
 #include <string>
-#include <vector>
 
 #include "ir/tile_interp.h"
 #include "model/tensor.h"
@@ -16,13 +13,5 @@ Result<tile::HostTensor> from_file(const model::Tensor& t, Type elem, const std:
 
 /// Dense elements in the narrowest type that a .npy file has for them: bf16 as f32, codes as bytes, u32 as i64.
 model::Tensor to_file(const tile::HostTensor& t);
-
-/// A dense tensor in the memory of a device: elements under 8 bits share bytes, low bits first; each row of the last
-/// dimension begins on a byte.
-std::vector<std::byte> to_bytes(const tile::HostTensor& t);
-/// Fills t.raw from such bytes; t has type and shape. `bytes` has the size that to_bytes(t) would have.
-void take_bytes(tile::HostTensor& t, std::span<const std::byte> bytes);
-/// Bytes of a dense tensor in that form.
-int64_t device_bytes(Type elem, const Coord& shape);
 
 }  // namespace lathe::tools
