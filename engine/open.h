@@ -10,7 +10,7 @@
 
 namespace lathe {
 
-inline constexpr const char* kSimulatedIds = "sim:sm_75, sim:sm_80, sim:sm_86, sim:sm_89, sim:sm_90a, sim:FILE.json, sim:probe?seed=N";
+inline constexpr const char* kSimulatedIds = "sim:TARGET (as of --target), sim:FILE.json, sim:probe?seed=N";
 
 /// "cuda:N", "vulkan:N", or "sim:" and what is simulated (backends/sim/device.h).
 Result<std::unique_ptr<runtime::Device>> open_device(std::string_view id, const runtime::DeviceOptions& options = {});

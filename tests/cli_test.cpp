@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "backends/spirv/profiles.h"
 #include "model/npy.h"
 #include "runtime/device.h"
 #include "tests/scratch_files.h"
@@ -266,6 +267,16 @@ TEST_CASE("compile shows every level, the same tile program for every target") {
   }
 }
 
+TEST_CASE("compile takes a machine that is not there, by name") {
+  const Ran help = run("compile --help");
+  for (const std::string_view name : spirv_profile_names()) {
+    const Ran r = run(fmt::format("compile matmul_u4 --target {} --emit spvasm -o kernel.spvasm", name));
+    CHECK_MESSAGE(r.code == 0, name, ": ", r.err);
+    CHECK(model::bytes_of(folder().path("kernel.spvasm")).find("OpEntryPoint GLCompute") != std::string::npos);
+    CHECK(help.out.find(name) != std::string::npos);
+  }
+}
+
 TEST_CASE("compile takes a device's profile, and refuses what is none") {
   write_inputs();
   const Json devices = Json::parse(run("devices --json").out);
@@ -280,7 +291,7 @@ TEST_CASE("compile takes a device's profile, and refuses what is none") {
     folder().write("all.json", devices.dump());
     CHECK(run("compile scale.tile --target 'all.json#" + d["id"].get<std::string>() + "'").code == 0);
   }
-  check_refused_in_one_line("compile scale.tile --target sm_12", {"sm_12", "sm_75"});
+  check_refused_in_one_line("compile scale.tile --target sm_12", {"sm_12", "sm_75", "rdna3"});
   check_refused_in_one_line("compile scale.tile --target scale.tile", {"scale.tile"});
   folder().write("deep.json", "{\"target\": " + std::string(200000, '[') + std::string(200000, ']') + "}");
   check_refused_in_one_line("compile scale.tile --target deep.json", {"deep.json"});

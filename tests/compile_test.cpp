@@ -108,7 +108,7 @@ std::string ptxas_faults(const std::string& target, const std::vector<std::strin
   const std::string command =
       fmt::format("ptxas -O1 -arch={} {}.ptx -o {}.cubin >{}.log 2>&1", target, base, base, base);
   if (std::system(command.c_str()) == 0) return "";
-  return fmt::format("ptxas for {}: {}", target, file_text(base + ".log"));
+  return fmt::format("ptxas for {}: {}", target, model::bytes_of(base + ".log"));
 }
 
 struct Batch {

@@ -22,8 +22,7 @@ struct TestDevice {
 inline std::vector<TestDevice>& test_devices() {
   static std::vector<TestDevice> devices = [] {
     std::vector<TestDevice> out;
-    const std::string profiles = LATHE_SOURCE_DIR "/tests/profiles/";
-    std::vector<std::string> ids{"sim:sm_80", "sim:sm_90a", "sim:" + profiles + "rdna3-wave32.json"};
+    std::vector<std::string> ids{"sim:sm_80", "sim:sm_90a", "sim:rdna3"};
     for (const auto& info : runtime::list_devices()) ids.push_back(info.id);
     for (const std::string& id : ids) {
       auto d = open_device(id);
@@ -31,14 +30,15 @@ inline std::vector<TestDevice>& test_devices() {
       auto t = target_of(**d);
       REQUIRE_MESSAGE(t.has_value(), (t ? "" : t.error().text));
       // The same device once more without its lane maps, where it has any.
-      const bool maps =
-          std::any_of(t->atoms.begin(), t->atoms.end(), [](const Atom& a) { return a.source == MapSource::probed; });
+      const bool maps = std::any_of(t->atoms.begin(), t->atoms.end(), [](const Atom& a) {
+        return a.source == MapSource::probed || a.source == MapSource::assumed;
+      });
       const std::shared_ptr<runtime::Device> device = std::move(*d);
-      out.push_back({device, *t, info.id});
+      out.push_back({device, *t, id});
       if (!maps) continue;
       auto opaque = target_of(*device, {.probe = false});
       REQUIRE_MESSAGE(opaque.has_value(), (opaque ? "" : opaque.error().text));
-      out.push_back({device, std::move(*opaque), info.id + " opaque"});
+      out.push_back({device, std::move(*opaque), id + " opaque"});
     }
     return out;
   }();

@@ -17,7 +17,7 @@
 namespace lathe {
 namespace {
 
-constexpr const char* kProfiles[] = {"lavapipe.json", "h200-vulkan.json", "rdna3-wave32.json", "rdna4-wave64.json"};
+constexpr const char* kProfiles[] = {"lavapipe", "nvidia", "rdna3", "rdna4-wave64"};
 
 Atom opaque(int m, int n, int k, Type ab, int lanes) {
   Atom a{"coopmat", m, n, k, ab, ab, types::f32};

@@ -282,7 +282,7 @@ TEST_CASE("all schedules of a target read one stored copy of each parameter") {
       }
     }
   }
-  CHECK(agreements == 8 * (1 + 3 * (2 + 2 + 3)));
+  CHECK(agreements == std::size(kTestTargets) * (1 + 3 * (2 + 2 + 3)));
 }
 
 TEST_CASE("in the main loop codes come 16 bytes a lane and stay in their lane until the mma") {

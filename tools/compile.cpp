@@ -137,7 +137,7 @@ Command compile_command(CLI::App& program) {
   auto o = std::make_shared<Options>();
   app->add_option("source", o->source, fmt::format("a file, or one of {}", fmt::join(kernel_names(), ", ")))
       ->required();
-  app->add_option("--target", o->target, kTargetHelp)->required();
+  app->add_option("--target", o->target, target_help())->required();
   app->add_option("--emit", o->emit, "tile, thread, ptx, spirv (binary) or spvasm")->capture_default_str();
   app->add_option(
       "--after", o->after,

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backends/ptx/target.h"
+#include "backends/spirv/profiles.h"
 #include "backends/spirv/target.h"
 #include "model/file.h"
 
@@ -57,15 +58,22 @@ Result<Target> read_profile(const std::string& path, const std::string& id) {
 
 }  // namespace
 
+std::string target_help() {
+  return fmt::format(
+      "{}, the profiles {}, or a file with what `lathe devices --json` prints (FILE#ID picks one of several devices)",
+      fmt::join(ptx_target_names(), ", "), fmt::join(spirv_profile_names(), ", "));
+}
+
 Result<Target> read_target(const std::string& text) {
-  const auto names = ptx_target_names();
-  if (std::find(names.begin(), names.end(), text) != names.end()) return ptx_target(text);
+  const auto ptx = ptx_target_names(), profiles = spirv_profile_names();
+  if (std::find(ptx.begin(), ptx.end(), text) != ptx.end()) return ptx_target(text);
+  if (std::find(profiles.begin(), profiles.end(), text) != profiles.end()) return spirv_profile(text);
   const size_t mark = text.rfind('#');
   const std::string path = text.substr(0, mark), id = mark == text.npos ? "" : text.substr(mark + 1);
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
-    return bad_input(fmt::format("no target {}: neither one of {} nor a profile file", model::in_quotes(text),
-                                 fmt::join(names, ", ")));
+    return bad_input(fmt::format("no target {}: neither one of {}, {} nor a profile file", model::in_quotes(text),
+                                 fmt::join(ptx, ", "), fmt::join(profiles, ", ")));
   return read_profile(path, id);
 }
 

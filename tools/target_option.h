@@ -1,5 +1,5 @@
 #pragma once
-// The --target option: a PTX target by name, or the profile of a device.
+// The --target option: a PTX target or a profile by name, or the profile of a device in a file.
 #include <string>
 
 #include "ir/result.h"
@@ -7,10 +7,8 @@
 
 namespace lathe::tools {
 
-inline constexpr const char* kTargetHelp =
-    "sm_75, sm_80, sm_86, sm_89, sm_90a, or a profile: a file with what `lathe devices --json` prints (FILE#ID picks "
-    "one "
-    "of several devices)";
+/// What the option takes, for --help.
+std::string target_help();
 
 /// bad_input: no such name and no such file, a file that is no profile, a profile of several devices without #ID.
 Result<Target> read_target(const std::string& text);

@@ -10,6 +10,7 @@
 
 #include "backends/ptx/target.h"
 #include "backends/sim/random_model.h"
+#include "backends/spirv/profiles.h"
 #include "backends/spirv/target.h"
 
 namespace lathe::sim {
@@ -64,8 +65,15 @@ runtime::Result<Model> find_model(std::string_view name) {
     if (status != std::errc() || end != digits.data() + digits.size()) return refuse("the seed is no number");
     return random_model(name, seed);
   }
+  const auto profiles = spirv_profile_names();
+  if (std::find(profiles.begin(), profiles.end(), name) != profiles.end()) {
+    auto t = spirv_profile(name);
+    if (!t) return refuse(t.error().text);
+    return model_of(name, std::move(*t));
+  }
   if (!name.ends_with(".json"))
-    return refuse(fmt::format("it is none of {}, {}N, and no profile (a .json file)", fmt::join(names, ", "), kRandom));
+    return refuse(fmt::format("it is none of {}, {}, {}N, and no profile's .json file", fmt::join(names, ", "),
+                              fmt::join(profiles, ", "), kRandom));
   std::ifstream in{std::string(name), std::ios::binary};
   if (!in) return refuse("the file cannot be read");
   const std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -86,7 +86,7 @@ Result<PackedLayout> derive_packed(const Layout& l, Type elem, int64_t subgroup_
   auto slots = [&] {
     return std::accumulate(S.begin(), S.end(), int64_t{1}, [](int64_t n, const Mode& m) { return n * m.n; });
   };
-  while (elem.bits < 16 && slots() * elem.bits % 128 != 0 && !digits.empty() && digits.back().d == rank - 1) take();
+  while (elem.bits < 16 && slots() * elem.bits % 128 != 0 && !digits.empty()) take();
   const auto shape = box(*lanes, S, rank);
   if (!shape || (elem.bits < 16 && slots() * elem.bits % 128 != 0))
     return unsupported(

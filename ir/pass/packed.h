@@ -27,7 +27,7 @@ struct PackedLayout {
 };
 
 /// The unit a tile of layout `l` asks for: the smallest box closed under the lanes of one subgroup; codes under 16 bits
-/// are extended along k to whole 16-byte pieces. An error when the tile is too small for that.
+/// are extended, a lane's nearest slots first, to whole 16-byte pieces. An error when the tile is too small for that.
 Result<PackedLayout> derive_packed(const Layout& l, Type elem, int64_t subgroup_size);
 
 /// Short name of the stored order; equal ids mean equal bytes.
