@@ -97,7 +97,7 @@ struct Bench {
     TRY_ASSIGN(const auto dy, lift(device.alloc(static_cast<uint64_t>(c.m * n) * 4)));
     TRY(lift(device.upload(*dx, 0, std::as_bytes(std::span(x)))));
     TRY(lift(device.fill(*dy, 0, dy->bytes(), std::byte{0xff})));
-    const Schedule s = c.schedule.tile_n ? c.schedule : choose_schedule(target, format, c.m, n, k);
+    const Schedule s = c.schedule.tile_n ? c.schedule : choose_schedule(weights.copies[0]->schedules(), c.m, n, k);
     const bool heavy = static_cast<double>(c.m * n) * static_cast<double>(k) > 1e11;
     const int turns = heavy ? 4 : 24;
     std::vector<runtime::LaunchRecord> launches;

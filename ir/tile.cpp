@@ -16,7 +16,7 @@ constexpr OpInfo kOps[] = {
 };
 
 constexpr int64_t kMaxElements = int64_t{1} << 24;
-constexpr size_t kMaxRank = 8;
+constexpr size_t kMaxRank = 16;
 
 std::string shape_string(const Coord& shape) {
   std::string s = "[";

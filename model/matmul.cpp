@@ -45,24 +45,13 @@ Result<std::unique_ptr<Matmul>> Matmul::create(runtime::Device& device, const Ta
   m->activation_ = activation;
   m->biased_ = biased;
   m->packer_ = std::make_shared<Packer>(device, target);
-  for (const Schedule& s : schedules_of(target, format)) {
-    TRY_ASSIGN(tile::Func f, kernels::matmul(format, activation, biased, s));
-    TRY_ASSIGN(f, prepare(std::move(f), {}));
-    TRY(tile::infer_layouts(f, target));
-    TRY_ASSIGN(const auto packed, tile::packed_parameters(f, target));
-    for (const auto& [name, p] : packed) {
-      const auto [known, fresh] = m->packed_.try_emplace(name, p);
-      if (!fresh && known->second != p)
-        return internal_error(fmt::format("schedule {} stores '{}' as {}, another as {}", to_string(s), name,
-                                          to_string(p.unit), to_string(known->second.unit)));
-    }
-  }
+  TRY_ASSIGN(m->schedules_, schedules_of(target, format, activation));
   return m;
 }
 
 Result<Unit> Matmul::reserve(int64_t n, int64_t k, int64_t groups) {
   n_ = n, k_ = k, groups_ = groups;
-  for (const auto& [name, p] : packed_) {
+  for (const auto& [name, p] : schedules_.packed) {
     TRY_ASSIGN(buffers_[name], lift(device_->alloc(static_cast<uint64_t>(p.bytes(n, name == "w" ? k : groups)))));
   }
   return Unit{};
@@ -76,7 +65,7 @@ Result<Unit> Matmul::store(const PlainWeights& w) {
   }
   TRY(reserve(w.n, w.k, w.groups));
   const auto pack = [&](const char* name, std::span<const std::byte> bytes, int64_t columns) {
-    return packer_->pack(packed_.at(name), n_, columns, bytes, *buffers_.at(name));
+    return packer_->pack(schedules_.packed.at(name), n_, columns, bytes, *buffers_.at(name));
   };
   TRY(pack("w", w.codes, k_));
   if (format_.scaled()) TRY(pack("s", std::as_bytes(w.scales), groups_));
@@ -93,7 +82,7 @@ Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) 
   options.lower.aligned = aligned;
   TRY_ASSIGN(auto k, Kernel::build(*device_, target_, f, options));
   for (const auto& [name, p] : k->packed())
-    if (packed_.at(name) != p)
+    if (schedules_.packed.at(name) != p)
       return internal_error(
           fmt::format("schedule {} reads '{}' in another order than it is stored", to_string(s), name));
   if (k->source() == MapSource::probed) {
@@ -116,7 +105,7 @@ Result<std::string> Matmul::disprove(const Kernel& kernel, const tile::Func& f, 
   Matmul tiny;
   tiny.device_ = device_, tiny.target_ = target_, tiny.format_ = format_, tiny.activation_ = activation_,
   tiny.biased_ = biased_;
-  tiny.packed_ = packed_, tiny.kernels_ = kernels_, tiny.packer_ = packer_;
+  tiny.schedules_.packed = schedules_.packed, tiny.kernels_ = kernels_, tiny.packer_ = packer_;
   std::map<std::string, tile::HostTensor> t;
   t["x"] = integer_tensor(activation_, {m, k}, -2, 2, 1);
   const int zero = static_cast<int>(format_.constant_zero);
@@ -169,20 +158,20 @@ Result<runtime::LaunchRecord> Matmul::launch(const Schedule& s, int64_t m, uint6
 }
 
 Result<runtime::LaunchRecord> Matmul::launch(int64_t m, uint64_t x, uint64_t y, uint64_t bias) {
-  return launch(choose_schedule(target_, format_, m, n_, k_), m, x, y, bias);
+  return launch(choose_schedule(schedules_, m, n_, k_), m, x, y, bias);
 }
 
 std::string Matmul::pack_id() const {
   std::string all;
   for (const char* name : {"w", "s", "z"})
-    if (const auto it = packed_.find(name); it != packed_.end())
+    if (const auto it = schedules_.packed.find(name); it != schedules_.packed.end())
       all += (all.empty() ? "" : "+") + lathe::pack_id(it->second);
   return all;
 }
 
 const PackedLayout* Matmul::packed(const std::string& name) const {
-  const auto it = packed_.find(name);
-  return it == packed_.end() ? nullptr : &it->second;
+  const auto it = schedules_.packed.find(name);
+  return it == schedules_.packed.end() ? nullptr : &it->second;
 }
 
 uint64_t Matmul::weight_bytes() const {

@@ -16,14 +16,25 @@ struct PlainWeights {
   std::span<const uint16_t> scales, zeros;
 };
 
-/// The schedules of a target: rows by number of tokens. One table in model/schedules.def.
-std::vector<Schedule> schedules_of(const Target& t, const kernels::WeightFormat& format);
+/// A row of the table model/schedules.def.
+struct ScheduleRow {
+  int64_t max_m;  ///< preferred up to as many tokens
+  Schedule schedule;
+};
+/// The target's rows, and the stored order they all read.
+struct ScheduleSet {
+  std::vector<ScheduleRow> rows;
+  std::map<std::string, PackedLayout> packed;
+};
+/// Rows that no matrix instruction of the target divides are passed over; so are rows that cannot read what the first
+/// one stores.
+Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation = types::f16);
 /// The row for m tokens.
-Schedule choose_schedule(const Target& t, const kernels::WeightFormat& format, int64_t m, int64_t n, int64_t k);
+Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k);
 
 class Matmul {
  public:
-  /// Fails if the schedules of the target disagree on the stored order. x is `activation` (f16), y is f32.
+  /// x is `activation` (f16), y is f32.
   static Result<std::unique_ptr<Matmul>> create(runtime::Device& device, const Target& target,
                                                 const kernels::WeightFormat& format, Type activation, bool biased);
   /// Uploads and packs on the device. bad_input: sizes that do not match.
@@ -39,6 +50,7 @@ class Matmul {
   Result<runtime::LaunchRecord> launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
 
   std::string pack_id() const;  ///< of weights, scales, zero points
+  const ScheduleSet& schedules() const { return schedules_; }
   const PackedLayout* packed(const std::string& parameter) const;
   uint64_t weight_bytes() const;  ///< held on the device
   const Kernel* kernel_of(const Schedule& s, bool aligned) const;
@@ -61,7 +73,7 @@ class Matmul {
   Type activation_ = types::f16;
   bool biased_ = false;
   int64_t n_ = 0, k_ = 0, groups_ = 0;
-  std::map<std::string, PackedLayout> packed_;
+  ScheduleSet schedules_;
   std::shared_ptr<Packer> packer_;
   std::map<std::string, std::unique_ptr<runtime::Buffer>> buffers_;
   std::map<std::string, std::shared_ptr<Kernel>> kernels_;  ///< by schedule and alignment

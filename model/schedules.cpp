@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "ir/compile.h"
 #include "model/matmul.h"
 
 namespace lathe {
@@ -11,14 +12,13 @@ constexpr int64_t kEnoughSubgroups = 2048;  ///< fill a large device with a few 
 
 struct Row {
   TargetKind kind;
-  int64_t max_m;
-  Schedule schedule;
+  ScheduleRow row;
 };
 
 std::vector<Row> rows() {
   return {
 #define SCHEDULE(kind, max_m, tn, tm, tk, sn, sm, sk, stages) \
-  {TargetKind::kind, max_m, {tn, tm, tk, {sn, sm, sk}, stages, false}},
+  {TargetKind::kind, {max_m, {tn, tm, tk, {sn, sm, sk}, stages, false}}},
 #include "model/schedules.def"
   };
 }
@@ -30,7 +30,7 @@ TargetKind kind_of(const Target& t) {
 
 /// Whether a matrix instruction on `ab` divides the tiles of the row.
 bool fits(const Row& row, const Target& t, Type ab) {
-  const Schedule& s = row.schedule;
+  const Schedule& s = row.row.schedule;
   return row.kind == kind_of(t) && std::any_of(t.atoms.begin(), t.atoms.end(), [&](const Atom& a) {
            return a.source != MapSource::fma && a.a == ab && s.tile_n % (s.split[0] * a.m) == 0 &&
                   s.tile_m % (s.split[1] * a.n) == 0 && s.tile_k % (s.split[2] * a.k) == 0;
@@ -38,32 +38,52 @@ bool fits(const Row& row, const Target& t, Type ab) {
 }
 
 /// The target's rows: of its matrix instructions, or where it has none that fits, of multiply-adds.
-std::vector<Row> rows_of(const Target& t, const kernels::WeightFormat& format) {
-  const Type ab = format.scaled() ? types::f16 : format.code;
-  std::vector<Row> matrix, fma;
+std::vector<ScheduleRow> rows_of(const Target& t, Type ab) {
+  std::vector<ScheduleRow> matrix, fma;
   for (const Row& r : rows()) {
-    if (fits(r, t, ab)) matrix.push_back(r);
-    if (r.kind == TargetKind::fma) fma.push_back(r);
+    if (fits(r, t, ab)) matrix.push_back(r.row);
+    if (r.kind == TargetKind::fma) fma.push_back(r.row);
   }
   return matrix.empty() ? fma : matrix;
 }
 
+Result<std::map<std::string, PackedLayout>> stored_by(const Schedule& s, const Target& t,
+                                                      const kernels::WeightFormat& format, Type activation) {
+  TRY_ASSIGN(tile::Func f, kernels::matmul(format, activation, false, s));
+  TRY_ASSIGN(f, prepare(std::move(f), {}));
+  TRY_ASSIGN(f, lay_out(std::move(f), t, {}));
+  return tile::packed_parameters(f, t);
+}
+
 }  // namespace
 
-std::vector<Schedule> schedules_of(const Target& t, const kernels::WeightFormat& format) {
-  std::vector<Schedule> out;
-  for (const Row& r : rows_of(t, format)) out.push_back(r.schedule);
+Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation) {
+  ScheduleSet out;
+  std::optional<Error> refused;
+  for (const ScheduleRow& row : rows_of(t, format.scaled() ? activation : format.code)) {
+    auto packed = stored_by(row.schedule, t, format, activation);
+    if (!packed) {
+      if (packed.error().code != Error::Code::unsupported) return tl::unexpected(packed.error());
+      refused = packed.error();
+      continue;
+    }
+    if (out.rows.empty()) out.packed = *packed;
+    if (out.packed == *packed) out.rows.push_back(row);
+  }
+  if (out.rows.empty()) return tl::unexpected(*refused);
   return out;
 }
 
-Schedule choose_schedule(const Target& t, const kernels::WeightFormat& format, int64_t m, int64_t n, int64_t k) {
-  const Row* best = nullptr;
-  const auto all = rows_of(t, format);
-  for (const Row& r : all) {
-    if (r.max_m < m || (best && r.max_m > best->max_m)) continue;
+Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k) {
+  // Meant for as many tokens, the fewest; else the most.
+  const auto rank = [&](const ScheduleRow& r) { return std::pair(r.max_m < m, r.max_m < m ? -r.max_m : r.max_m); };
+  const ScheduleRow* best = nullptr;
+  for (const ScheduleRow& r : schedules.rows) {
+    if (best && rank(r) > rank(*best)) continue;
+    const bool same = best && rank(r) == rank(*best);
     const int64_t workgroups = (n + r.schedule.tile_n - 1) / r.schedule.tile_n;
-    const bool fills = best && workgroups * best->schedule.split[2] >= kEnoughSubgroups;
-    if (!best || (!fills && k >= r.schedule.tile_k)) best = &r;
+    const bool fills = same && workgroups * best->schedule.split[2] >= kEnoughSubgroups;
+    if (!same || (!fills && k >= r.schedule.tile_k)) best = &r;
   }
   return best->schedule;
 }

@@ -268,9 +268,9 @@ TEST_CASE("all schedules of a target read one stored copy of each parameter") {
     const Target t = target_named(name);
     for (const NamedFormat& f : shipped_formats()) {
       std::map<std::string, std::set<std::string>> ids;
-      const auto schedules = schedules_of(t, f.format);
-      REQUIRE(schedules.size() > 1);
-      for (const Schedule& s : schedules)
+      const auto all_schedules = schedules(t, f);
+      REQUIRE(all_schedules.size() > 1);
+      for (const Schedule& s : all_schedules)
         for (const auto& [parameter, p] : compiled(shipped_matmul(f, s, false).func, t).packed)
           ids[parameter].insert(pack_id(p) + " " + to_string(p.elem) + " " + to_string(p.unit));
       CAPTURE(fmt::format("{}: {} g{}", name, f.name, f.format.group));
@@ -292,7 +292,7 @@ TEST_CASE("in the main loop codes come 16 bytes a lane and stay in their lane un
     if (!has_matrices(t)) continue;
     for (const NamedFormat& f : shipped_formats()) {
       if (!f.format.scaled()) continue;
-      for (const Schedule& s : schedules_of(t, f.format))
+      for (const Schedule& s : schedules(t, f))
         for (const bool aligned : {false, true}) {
           const ShippedKernel k = shipped_matmul(f, s, false);
           CAPTURE(fmt::format("{}: {}{}", name, k.name, aligned ? " aligned" : ""));

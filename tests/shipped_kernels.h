@@ -55,10 +55,18 @@ inline ShippedKernel shipped_matmul(const NamedFormat& f, const Schedule& s, boo
           built(kernels::matmul(f.format, types::f16, biased, s))};
 }
 
+inline std::vector<Schedule> schedules(const Target& t, const NamedFormat& f) {
+  const auto set = schedules_of(t, f.format);
+  REQUIRE_MESSAGE(set, set.error().text);
+  std::vector<Schedule> out;
+  for (const ScheduleRow& row : set->rows) out.push_back(row.schedule);
+  return out;
+}
+
 inline std::vector<ShippedKernel> shipped_matmuls(const Target& t) {
   std::vector<ShippedKernel> out;
   for (const NamedFormat& f : shipped_formats())
-    for (const Schedule& s : schedules_of(t, f.format)) out.push_back(shipped_matmul(f, s, out.size() % 2 == 0));
+    for (const Schedule& s : schedules(t, f)) out.push_back(shipped_matmul(f, s, out.size() % 2 == 0));
   return out;
 }
 
@@ -76,7 +84,7 @@ inline std::vector<ShippedKernel> shipped_row_kernels() {
 inline std::vector<PackedLayout> stored_orders(const Target& t) {
   std::vector<PackedLayout> out;
   for (const NamedFormat& f : shipped_formats())
-    for (const Schedule& s : schedules_of(t, f.format)) {
+    for (const Schedule& s : schedules(t, f)) {
       tile::Func laid_out = built(prepare(shipped_matmul(f, s, false).func, {}));
       REQUIRE(tile::infer_layouts(laid_out, t));
       const auto packed = tile::packed_parameters(laid_out, t);

@@ -57,7 +57,7 @@ Result<Product> multiply_on_device(const Place& place, const LowBit& p, bool tim
   TRY_ASSIGN(const auto dy, lift(device.alloc(out.y.size() * sizeof(float))));
   TRY(lift(device.upload(*dx, 0, x)));
   TRY(lift(device.upload(*db, 0, bias)));
-  const Schedule schedule = choose_schedule(place.target, w.format, p.m, w.n, w.k);
+  const Schedule schedule = choose_schedule(matmul->schedules(), p.m, w.n, w.k);
   TRY_ASSIGN(const auto launch, matmul->launch(schedule, p.m, dx->address(), dy->address(), db->address()));
   TRY(lift(device.run({&launch, 1})));
   TRY(lift(device.download(*dy, 0, std::as_writable_bytes(std::span(out.y)))));
@@ -183,7 +183,8 @@ Result<std::vector<float>> interpret(const LowBit& p, const Schedule& schedule) 
 
 Result<Product> multiply(const Place& place, const LowBit& p, bool timed) {
   if (place.device) return multiply_on_device(place, p, timed);
-  const Schedule schedule = choose_schedule(place.target, p.weights.format, p.m, p.weights.n, p.weights.k);
+  TRY_ASSIGN(const ScheduleSet schedules, schedules_of(place.target, p.weights.format));
+  const Schedule schedule = choose_schedule(schedules, p.m, p.weights.n, p.weights.k);
   const auto start = std::chrono::steady_clock::now();
   Product out;
   TRY_ASSIGN(out.y, interpret(p, schedule));

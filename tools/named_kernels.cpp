@@ -41,7 +41,8 @@ Result<tile::Func> matmul(Type code, const Target& target, Settings& settings, t
   format.zeros = zeros != 0;
   TRY(settings.take("bias", bias, 0, 1));
   TRY(settings.take("tokens", tokens, 1, int64_t{1} << 31));
-  Schedule schedule = choose_schedule(target, format, tokens, kOutputs, kInputs);
+  TRY_ASSIGN(const ScheduleSet schedules, schedules_of(target, format));
+  Schedule schedule = choose_schedule(schedules, tokens, kOutputs, kInputs);
   TRY(take_schedule(settings, schedule));
   factor = schedule.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand;
   return kernels::matmul(format, types::f16, bias != 0, schedule);

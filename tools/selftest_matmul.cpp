@@ -199,7 +199,7 @@ class FormatTest {
 
   Result<std::string> test_tokens(const LowBit& p, int64_t m, bool exact) {
     const HostWeights& w = p.weights;
-    TRY_ASSIGN(const auto y, product(choose_schedule(place_.target, w.format, m, w.n, w.k), m, w.n));
+    TRY_ASSIGN(const auto y, product(choose_schedule(matmul_->schedules(), m, w.n, w.k), m, w.n));
     if (!exact) return within_bound(first_rows(p, m), y, false);
     auto& oracle = oracle_[data_name(format_, {w.n, w.k}, true)];
     if (oracle.empty()) {
@@ -225,7 +225,7 @@ class FormatTest {
 
   /// Each schedule of the table, over more than one of its tiles along every dimension.
   Result<std::string> every_schedule() {
-    for (const Schedule& s : schedules_of(place_.target, format_.weights)) {
+    for (const auto& [max_m, s] : matmul_->schedules().rows) {
       const Shape shape{s.tile_n + 5, 2 * s.tile_k + 8};
       for (const bool exact : {true, false}) {
         const LowBit p = make_problem(format_, shape, s.tile_m + 1, exact);
@@ -240,7 +240,7 @@ class FormatTest {
 
   /// The kernel for m tokens, built if need be; the addresses are those of aligned rows.
   Result<const Kernel*> kernel_for(int64_t m) {
-    const Schedule s = choose_schedule(place_.target, format_.weights, m, matmul_->n(), matmul_->k());
+    const Schedule s = choose_schedule(matmul_->schedules(), m, matmul_->n(), matmul_->k());
     TRY_ASSIGN(const auto launch, matmul_->launch(s, m, x_->address(), y_->address(), bias_->address()));
     for (const bool aligned : {false, true}) {
       const Kernel* k = matmul_->kernel_of(s, aligned);
@@ -264,7 +264,7 @@ class FormatTest {
   /// At most two kernels a schedule, whatever the number of tokens: rows aligned to 16 bytes, or any.
   Result<std::string> compilations() {
     std::vector<std::string> schedules;
-    for (const Schedule& s : schedules_of(place_.target, format_.weights)) schedules.push_back(to_string(s));
+    for (const auto& [max_m, s] : matmul_->schedules().rows) schedules.push_back(to_string(s));
     int values = 0;
     for (const Shape s : {Shape{64, 256}, Shape{37, 129}}) {
       TRY(prepare(make_problem(format_, s, 1, true)));
