@@ -404,7 +404,15 @@ void regroup_rows(const uint64_t* const* x, int from_bits, uint64_t* const* out,
     }
 }
 
-double decode_float(Scalar s, uint64_t raw) { return value_of(s, raw); }
-uint64_t encode_float(Scalar s, double value) { return bits_of(s, value); }
+void decode_row(Scalar s, const uint64_t* raw, double* out, int n) {
+  if (s == Scalar::f16)
+    for (int l = 0; l < n; l++) out[l] = value_of(Scalar::f16, raw[l]);
+  else
+    for (int l = 0; l < n; l++) out[l] = value_of(s, raw[l]);
+}
+
+void encode_row(Scalar s, const double* values, uint64_t* out, int n) {
+  for (int l = 0; l < n; l++) out[l] = bits_of(s, values[l]);
+}
 
 }  // namespace lathe::thread

@@ -15,8 +15,8 @@ LaneRow lane_row(Op op, Scalar from, Scalar to);
 /// bitcast: rows of from_bits at `x` become `to_lanes` rows of to_bits at `out`, the first in the low bits.
 void regroup_rows(const uint64_t* const* x, int from_bits, uint64_t* const* out, int to_lanes, int to_bits, int n);
 
-/// The value of a float's raw bits, and the nearest (even) float of a value: decode and encode of its element type.
-double decode_float(Scalar s, uint64_t raw);
-uint64_t encode_float(Scalar s, double value);
+/// Values of a row of floats, and the nearest (even) floats of values: decode and encode of their element type.
+void decode_row(Scalar s, const uint64_t* raw, double* out, int n);
+void encode_row(Scalar s, const double* values, uint64_t* out, int n);
 
 }  // namespace lathe::thread

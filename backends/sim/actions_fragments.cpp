@@ -45,13 +45,34 @@ void each_place(Wave& w, const Step& s, const LaneMap& map, uint32_t slots, size
     }
 }
 
-/// A matrix of values, row-major, from the first copy of each element; all copies must be equal.
-bool gather(Wave& w, const Step& s, size_t operand, const LaneMap& map, std::vector<double>& out, const auto& value) {
+/// What the elements of an operand are taken for.
+struct Reading {
+  Scalar scalar;
+  bool is_signed, keeps_subnormals;
+};
+
+void decode(const Reading& as, const uint64_t* raw, double* out, int n) {
+  if (as.scalar == Scalar::i8)
+    for (int l = 0; l < n; l++) out[l] = as.is_signed ? static_cast<int8_t>(raw[l]) : static_cast<uint8_t>(raw[l]);
+  else if (as.scalar == Scalar::i32)
+    for (int l = 0; l < n; l++) out[l] = static_cast<int32_t>(raw[l]);
+  else
+    thread::decode_row(as.scalar, raw, out, n);
+  if (as.scalar == Scalar::f16 && !as.keeps_subnormals)
+    for (int l = 0; l < n; l++)
+      if ((raw[l] & 0x7c00) == 0) out[l] = 0;
+}
+
+void encode(Scalar t, const double* values, uint64_t* out, int n) {
+  if (t != Scalar::i32) return thread::encode_row(t, values, out, n);
+  for (int l = 0; l < n; l++)
+    out[l] = static_cast<uint32_t>(static_cast<int64_t>(values[l]));  // sums are whole: they wrap
+}
+
+/// Whether all copies of every element are equal.
+bool copies_agree(Wave& w, const Step& s, size_t operand, const LaneMap& map) {
   const auto lanes = static_cast<uint32_t>(w.lanes());
-  out.resize(map.home.size());
-  for (size_t e = 0; e < out.size(); e++) out[e] = value(w.arg(s, operand, map.home[e] / lanes)[map.home[e] % lanes]);
-  if (!map.copied) return true;
-  for (uint32_t slot = 0; slot < static_cast<uint32_t>(map.slots); slot++)
+  for (uint32_t slot = 0; map.copied && slot < static_cast<uint32_t>(map.slots); slot++)
     for (uint32_t lane = 0; lane < lanes; lane++) {
       const uint32_t home = map.home[map.element[slot * lanes + lane]];
       if (w.arg(s, operand, slot)[lane] == w.arg(s, operand, home / lanes)[home % lanes]) continue;
@@ -62,18 +83,16 @@ bool gather(Wave& w, const Step& s, size_t operand, const LaneMap& map, std::vec
   return true;
 }
 
-/// The value of an operand's element; a unit that flushes f16 subnormals reads them as 0.
-double decoded(Scalar t, bool is_signed, bool keeps_subnormals, uint64_t raw) {
-  if (t == Scalar::i8) return is_signed ? static_cast<double>(static_cast<int8_t>(raw)) : static_cast<double>(raw);
-  if (t == Scalar::i32) return static_cast<double>(static_cast<int32_t>(raw));
-  const double v = thread::decode_float(t, raw);
-  const bool subnormal = t == Scalar::f16 && (raw & 0x7c00) == 0;
-  return subnormal && !keeps_subnormals ? 0 : v;
-}
-
-uint64_t encoded(Scalar t, double v) {
-  if (t != Scalar::i32) return thread::encode_float(t, v);
-  return static_cast<uint32_t>(static_cast<int64_t>(v));  // wraps; sums of products of bytes are exact
+/// An operand's values as a row-major matrix; false after a fault.
+bool gather(Wave& w, const Step& s, size_t operand, const LaneMap& map, const Reading& as, std::vector<double>& out) {
+  thread_local std::vector<double> values;
+  const auto lanes = static_cast<size_t>(w.lanes());
+  values.resize(static_cast<size_t>(map.slots) * lanes);
+  for (size_t slot = 0; slot < static_cast<size_t>(map.slots); slot++)
+    decode(as, w.arg(s, operand, static_cast<uint32_t>(slot)), values.data() + slot * lanes, w.lanes());
+  out.resize(map.home.size());
+  for (size_t e = 0; e < out.size(); e++) out[e] = values[map.home[e]];
+  return copies_agree(w, s, operand, map);
 }
 
 }  // namespace
@@ -96,21 +115,20 @@ void mma(Wave& w, const Step& s) {
   if (map_a == nullptr || map_b == nullptr || map_c == nullptr) return;
   thread_local std::vector<double> x, y, sum;
   const bool keeps = w.group.launch.matrices.keeps_f16_subnormals;
-  const auto read = [&](bool is_signed, Scalar t) {
-    return [=](uint64_t raw) { return decoded(t, is_signed, keeps, raw); };
-  };
-  if (!gather(w, s, 0, *map_a, x, read(s.imm & 1, a.scalar)) ||
-      !gather(w, s, 1, *map_b, y, read(s.imm & 2, a.scalar)) ||
-      !gather(w, s, 2, *map_c, sum, [&](uint64_t raw) { return decoded(c.scalar, true, true, raw); }))
+  if (!gather(w, s, 0, *map_a, {a.scalar, (s.imm & 1) != 0, keeps}, x) ||
+      !gather(w, s, 1, *map_b, {a.scalar, (s.imm & 2) != 0, keeps}, y) ||
+      !gather(w, s, 2, *map_c, {c.scalar, true, true}, sum))
     return;
   const size_t m = c.rows, n = c.cols, k = a.cols;
   for (size_t i = 0; i < m; i++)
     for (size_t j = 0; j < k; j++)
       for (size_t l = 0; l < n; l++) sum[i * n + l] += x[i * k + j] * y[j * n + l];
-  const auto lanes = static_cast<uint32_t>(w.lanes());
-  for (uint32_t slot = 0; slot < s.result.count; slot++)
-    for (uint32_t lane = 0; lane < lanes; lane++)
-      w.result(s, slot)[lane] = encoded(c.scalar, sum[map_c->element[slot * lanes + lane]]);
+  const auto lanes = static_cast<size_t>(w.lanes());
+  x.resize(lanes);
+  for (uint32_t slot = 0; slot < s.result.count; slot++) {
+    for (size_t lane = 0; lane < lanes; lane++) x[lane] = sum[map_c->element[slot * lanes + lane]];
+    encode(c.scalar, x.data(), w.result(s, slot), w.lanes());
+  }
 }
 
 void frag_load(Wave& w, const Step& s) {
