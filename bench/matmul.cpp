@@ -12,6 +12,7 @@
 #include <random>
 #include <sstream>
 
+#include "engine/open.h"
 #include "engine/target_of.h"
 #include "model/matmul.h"
 
@@ -191,7 +192,7 @@ int main(int argc, char** argv) {
     if (c.device != open) {
       bench.reset();
       handle.reset();
-      auto d = runtime::open_device(c.device);
+      auto d = open_device(c.device);
       if (!d) return fmt::print(stderr, "lathe_bench: {}\n", d.error().text), 2;
       handle = std::move(*d);
       auto t = target_of(*handle, {.probe = !no_probe});

@@ -10,6 +10,7 @@
 
 namespace lathe {
 
+/// What can be simulated, for help.
 inline constexpr const char* kSimulatedIds = "sim:TARGET (as of --target), sim:FILE.json, sim:probe?seed=N";
 
 /// "cuda:N", "vulkan:N", or "sim:" and what is simulated (backends/sim/device.h).

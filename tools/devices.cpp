@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backends/spirv/target.h"
+#include "engine/open.h"
 #include "engine/target_of.h"
 #include "tools/command.h"
 #include "tools/output.h"
@@ -75,6 +76,7 @@ Result<int> devices(bool json) {
   } else {
     for (const Found& f : all) text += describe(f);
     text += fmt::format("{:<10} the tile interpreter\n", "interp");
+    text += fmt::format("{:<10} simulated, with checks and counters: {}\n", "sim:NAME", kSimulatedIds);
     for (const std::string& line : absent) text += fmt::format("{:<10} {}\n", "absent", line);
   }
   TRY(write_output("", text));

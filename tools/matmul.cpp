@@ -166,7 +166,8 @@ Command matmul_command(CLI::App& program) {
       ->capture_default_str();
   app->add_option("--zero", o->zero, "int: a zero point a group (u4, its default), or none");
   app->add_option("--bias", o->bias, "B.npy: [N]");
-  app->add_option("--device", o->device, "interp, or an id of `lathe devices`; default: the best one found");
+  app->add_option("--device", o->device,
+                  "interp, an id of `lathe devices`, or sim:NAME: a simulated device; default: the best one found");
   app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
   app->add_option("--out", o->out, "Y.npy: [M, N] f32");
   app->add_option("--w-out", o->w_out, "WD.npy: the weights that the codes stand for, f32");

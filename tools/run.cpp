@@ -108,7 +108,8 @@ Command run_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("run", "a tile program on tensors from .npy files");
   auto o = std::make_shared<Options>();
   app->add_option("source", o->source, "the tile program")->required();
-  app->add_option("--device", o->device, "interp, or an id of `lathe devices`")->capture_default_str();
+  app->add_option("--device", o->device, "interp, an id of `lathe devices`, or sim:NAME: a simulated device")
+      ->capture_default_str();
   app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
   app->add_option("--in", o->in, "NAME=FILE.npy: a tensor that is read; codes under 8 bits as bytes, bf16 as f32");
   app->add_option("--out", o->out, "NAME=FILE.npy: a tensor that is written; zeros at the start unless also --in");

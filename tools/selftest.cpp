@@ -100,7 +100,9 @@ Result<int> run(const Options& o) {
 Command selftest_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("selftest", "every kernel at every kind of shape against the oracle");
   auto o = std::make_shared<Options>();
-  app->add_option("--device", o->device, "interp, an id of `lathe devices`, or all")->capture_default_str();
+  app->add_option("--device", o->device,
+                  "interp, an id of `lathe devices`, sim:NAME: a simulated device, or all: every one but those")
+      ->capture_default_str();
   app->add_option("--filter", o->filter, "only the cases whose name this regular expression finds");
   app->add_flag("-v,--verbose", o->verbose, "a line a case");
   app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
