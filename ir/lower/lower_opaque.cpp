@@ -37,16 +37,19 @@ int64_t Lowering::slice_room() const {
   return std::min(kMostSliceBytes, t_.shared_bytes / 4 / out_.subgroups / kPieceBytes * kPieceBytes);
 }
 
+/// Where the subgroup's part of an owned array starts.
+ValueId Lowering::slice_base(uint32_t id) {
+  if (out_.subgroups == 1) return b_.i32(0);
+  const int64_t owned = out_.shared[id].bytes / out_.subgroups / kPieceBytes * kPieceBytes;
+  return emit(Op::mul, {emit(Op::subgroup_id, {}, {.type = thread::kI32}), b_.i32(owned)});
+}
+
 Lowering::Crossing Lowering::begin_crossing(const Atom& atom, thread::Use use, int64_t count) {
   Crossing c{FragmentSlice(atom, use, slice_room(), count), 0, kNone, kNone};
   const int64_t bytes = c.slice.bytes();
   c.array =
       array("fragments", bytes * out_.subgroups, static_cast<int>(c.slice.access_elems * c.slice.elem_bytes), true);
-  c.base = b_.i32(0);
-  if (out_.subgroups > 1) {
-    const int64_t owned = out_.shared[c.array].bytes / out_.subgroups / kPieceBytes * kPieceBytes;
-    c.base = emit(Op::mul, {emit(Op::subgroup_id, {}, {.type = thread::kI32}), b_.i32(owned)});
-  }
+  c.base = slice_base(c.array);
   c.mine = emit(Op::add, {c.base, thread_bytes(c.slice.layout, c.slice.memory, c.slice.elem_bytes)});
   return c;
 }

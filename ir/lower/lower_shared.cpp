@@ -7,21 +7,24 @@
 
 #include "ir/lower/banks.h"
 #include "ir/lower/lowering.h"
+#include "ir/lower/subgroup_exchange.h"
 
 namespace lathe {
 namespace {
+
+constexpr int64_t kSubgroupBarrierCost = 8;  ///< in phases of shared memory
 
 /// An order of dimensions (the last one contiguous) and a row pitch, with the accesses both sides make.
 struct Exchange {
   std::vector<int> order;
   MemoryLayout memory;
   int64_t write_elems = 1, read_elems = 1;
+  int64_t cost = -1;  ///< instructions and phases, without barriers
 };
 
 /// The cheapest of a few orders and pitches for tile memory written as `from` and read as `to`.
 Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, int lanes) {
   Exchange best;
-  int64_t best_cost = -1;
   const int rank = from.rank();
   for (int last = rank - 1; last >= 0; last--) {
     Exchange e;
@@ -35,9 +38,9 @@ Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, int
       e.memory = row_major(w.shape(), columns + pad_bytes / elem_bytes);
       e.write_elems = wide_access(w, e.memory, most).elems;
       e.read_elems = wide_access(r, e.memory, most).elems;
-      const int64_t cost = bank_phases(w, e.memory, e.write_elems, elem_bytes, lanes) * (w.slots() / e.write_elems) +
-                           bank_phases(r, e.memory, e.read_elems, elem_bytes, lanes) * (r.slots() / e.read_elems);
-      if (best_cost < 0 || cost < best_cost) best = e, best_cost = cost;
+      e.cost = bank_phases(w, e.memory, e.write_elems, elem_bytes, lanes) * (w.slots() / e.write_elems) +
+               bank_phases(r, e.memory, e.read_elems, elem_bytes, lanes) * (r.slots() / e.read_elems);
+      if (best.cost < 0 || e.cost < best.cost) best = e;
     }
   }
   return best;
@@ -80,10 +83,11 @@ void Lowering::before_read(uint32_t id) {
 }
 
 void Lowering::wait_for(uint32_t id) {
-  const bool own = owned_.contains(id);
-  if (!own) return barrier();
+  const bool alone = out_.subgroups == 1;
+  if (!owned_.contains(id) && !alone) return barrier();
   b_.effect(Op::barrier_subgroup, {});
-  for (const uint32_t a : owned_) pending_reads_[a] = pending_writes_[a] = false;
+  for (uint32_t a = 0; a < out_.shared.size(); a++)
+    if (alone || owned_.contains(a)) pending_reads_[a] = pending_writes_[a] = false;
 }
 
 void Lowering::barrier() {
@@ -128,12 +132,23 @@ Result<TileRegs> Lowering::exchange(const TileRegs& from, const Layout& to) {
     for (int64_t s = 0; s < to.slots(); s++) elements.push_back(element(regs, slot_at.at(to.at(0, s))));
     return assemble(from.elem, to, elements);
   }
-  return through_shared(from, to);
+  TileRegs regs = from;
+  spread_fragments(regs);
+  if (const auto near = within_subgroup(from.layout, to, t_.subgroup_size)) {
+    const Exchange memory = plan_exchange(near->from, near->to, std::max(1, from.elem.bits / 8), t_.subgroup_size);
+    if (const auto shuffled = through_shuffles(regs, *near, to, memory.cost + kSubgroupBarrierCost)) return *shuffled;
+    // The same trip, by each subgroup in memory of its own.
+    regs.layout = near->from;
+    TRY_ASSIGN(TileRegs out, through_shared(regs, near->to));
+    out.layout = to;
+    return out;
+  }
+  return through_shared(regs, to);
 }
 
 Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& to) {
   TileRegs from = given;
-  spread_fragments(from);
+  const bool owned = to.threads() < threads();  // layouts of one subgroup among several
   const int64_t copies = from.layout.partials();
   const bool as_words = from.elem.bits < 8 || from.elem.kind == Kind::boolean;  // one 32-bit word an element
   const lathe::Type stored = as_words ? types::i32 : from.elem;
@@ -146,10 +161,11 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   const Exchange e = plan_exchange(without_partials(from.layout), to, bytes, t_.subgroup_size);
   const Layout w = transpose(from.layout, e.order), r = transpose(to, e.order);
   const int64_t copy_bytes = (e.memory.span() * bytes + 15) / 16 * 16;
-  const uint32_t id =
-      array("exchange", copy_bytes * copies, static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes);
+  const uint32_t id = array("exchange", copy_bytes * copies * (owned ? out_.subgroups : 1),
+                            static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes, owned);
+  const ValueId base = owned ? slice_base(id) : b_.i32(0);
   before_write(id);
-  ValueId write_at = thread_bytes(w, e.memory, bytes);
+  ValueId write_at = emit(Op::add, {base, thread_bytes(w, e.memory, bytes)});
   if (copies > 1) {  // each addend has its own copy of the tile
     ValueId copy = b_.i32(0);
     int64_t below = from.layout.threads();
@@ -170,7 +186,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   pending_writes_[id] = true;
 
   before_read(id);
-  const ValueId read_at = thread_bytes(r, e.memory, bytes);
+  const ValueId read_at = emit(Op::add, {base, thread_bytes(r, e.memory, bytes)});
   const auto accesses = plan_accesses(r, e.memory, e.read_elems);
   std::vector<ValueId> elements(static_cast<size_t>(r.slots()), kNone);
   for (int64_t c = 0; c < copies; c++)
@@ -185,7 +201,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
       }
     }
   pending_reads_[id] = true;
-  if (loop_depth_ == 0) array_depth_[id] = -1;
+  if (owned || loop_depth_ == 0) array_depth_[id] = -1;
   if (as_words)
     for (ValueId& v : elements) v = convert_scalar(v, types::i32, given.elem);
   for (ValueId& v : elements) v = first_addend(to, v);

@@ -6,6 +6,7 @@
 
 #include "ir/lower/fragment_slice.h"
 #include "ir/lower/lower.h"
+#include "ir/lower/subgroup_exchange.h"
 
 namespace lathe {
 
@@ -113,6 +114,7 @@ class Lowering {
   Result<Unit> convert_tile(const Inst& i);
   Result<Unit> reduce_tile(const Inst& i);
   Result<TileRegs> exchange(const TileRegs& from, const Layout& to);
+  /// Layouts of the workgroup, or of each of its subgroups alike.
   Result<TileRegs> through_shared(const TileRegs& from, const Layout& to);
   Result<ValueId> combine(tile::ReduceKind kind, lathe::Type elem, ValueId a, ValueId b);
   Result<std::vector<ValueId>> reduce_across(const Inst& i, const Layout& l, std::vector<ValueId> partial);
@@ -124,6 +126,7 @@ class Lowering {
   void before_write(uint32_t array);
   void before_read(uint32_t array);
   void wait_for(uint32_t array);
+  ValueId slice_base(uint32_t array);                                                ///< i32 bytes
   ValueId thread_bytes(const Layout& l, const MemoryLayout& m, int64_t elem_bytes);  ///< i32: the thread's part
   void barrier();
 
@@ -150,6 +153,13 @@ class Lowering {
   TileRegs read_packed(const Inst& i);
   void end_pipeline(const Inst& loop);
   uint32_t array_of(ValueId token) const { return room_places_.at(first_room(token)).array; }
+
+  // ---- lower_shuffles.cpp
+  /// 32-bit registers, or halves in pairs that stay together, change lanes by shuffles; none where that cannot be or
+  /// costs more than `most`.
+  std::optional<TileRegs> through_shuffles(const TileRegs& from, const SubgroupExchange& e, const Layout& to,
+                                           int64_t most);
+  ValueId source_lane(const ShufflePlan& plan, ValueId lane);
 
   // ---- lower_mma.cpp
   Result<Unit> mma(const Inst& i);
