@@ -29,11 +29,6 @@ const std::vector<Pair>& all_pairs() {
   return pairs;
 }
 
-/// Whether some atom of the target multiplies this type.
-bool has_atom(const Target& target, Type elem) {
-  return std::any_of(target.atoms.begin(), target.atoms.end(), [&](const Atom& a) { return a.a == elem; });
-}
-
 Data choose_data(Random& random, const Pair& focus) {
   // What rounds in its own way has no exact data; it gets all of the programs that single it out.
   const bool rounds = tile::info(focus.op).rounding == tile::Rounding::approx && focus.elem.is_float();
@@ -137,12 +132,6 @@ Generator::Maybe Generator::condition() {
   return b_.op(random_.pick(comparisons), {a.v, b.v});
 }
 
-/// `value` with the type of `like`.
-tile::V Generator::same_type(V as, V value) {
-  if (tile::same_type(type(as), type(value))) return value;
-  return like(type(as).elem, type(as).shape);
-}
-
 /// Within -most .. most, for floats.
 tile::V Generator::clamped(V v, double most) {
   const tile::Type t = type(v);
@@ -187,7 +176,7 @@ void Generator::loop() {
           const Fact& f = fact(init[c]);
           add(carried[c], {std::max(f.most, exact() ? 16.0 : 64.0), std::min(f.grain, exact() ? 0.5 : 0.0), f.certain});
         }
-        add(load(any_element(), random_.pick(shapes_)), any_value(types::f32));
+        like(any_element(), random_.pick(shapes_));
         if (with_product) {
           const Atom& atom =
               target_.atoms[static_cast<size_t>(random_.below(static_cast<int64_t>(target_.atoms.size())))];
@@ -276,7 +265,6 @@ Layout Generator::any_layout(const Coord& shape) {
 }
 
 Result<Program> generate(uint64_t seed, uint64_t index, const Target& target) {
-  static_cast<void>(has_atom);
   auto p = Generator(seed, index, target).run();
   if (!p) return internal_error(fmt::format("seed {}, program {}: {}", seed, index, p.error().text));
   return p;

@@ -57,7 +57,7 @@ Generator::Maybe Generator::operation(Op op, Type elem) {
       break;
   }
   for (int i = 0; i < kTries; i++)
-    if (const Maybe made = tile::info(op).operands[0] == 'v' ? of_views(op, elem) : by_letters(op, elem)) return made;
+    if (const Maybe made = by_letters(op, elem)) return made;
   return std::nullopt;
 }
 
@@ -113,13 +113,6 @@ Generator::Maybe Generator::by_letters(Op op, Type elem) {
   }
   into_domain(op, args);
   return make(op, args, attribute(op, elem, types));
-}
-
-/// Rows of memory that nobody wrote a builder for: a view of any rank, an index a dimension, then the other letters.
-Generator::Maybe Generator::of_views(Op op, Type elem) {
-  static_cast<void>(op);
-  static_cast<void>(elem);
-  return std::nullopt;
 }
 
 tile::Attr Generator::attribute(Op op, Type elem, const std::vector<tile::Type>& args) {
@@ -291,7 +284,7 @@ Generator::Maybe Generator::known(Type elem, const Coord& shape) {
 }
 
 /// A tile of this type: one in scope, or made of one, or loaded. `tame`: elements of small magnitude.
-tile::V Generator::like(Type elem, const Coord& shape, bool tame, int depth) {
+tile::V Generator::like(Type elem, Coord shape, bool tame, int depth) {
   const auto tamed = [&](V v) { return tame ? clamped(v, 2) : v; };
   if (random_.percent(60))
     if (const Maybe v = known(elem, shape); v && (!tame || fact(*v).most <= 2)) return *v;

@@ -39,13 +39,11 @@ class Generator {
   void outputs();
   void grid();
   Maybe condition();
-  V same_type(V like, V value);
   V clamped(V v, double most);
 
   // generate_operations.cpp
   Maybe operation(tile::Op op, Type elem);
   Maybe by_letters(tile::Op op, Type elem);
-  Maybe of_views(tile::Op op, Type elem);
   tile::Attr attribute(tile::Op op, Type elem, const std::vector<tile::Type>& args);
   void into_domain(tile::Op op, std::vector<V>& args);
   Maybe broadcast(Type elem);
@@ -53,7 +51,7 @@ class Generator {
   Maybe view(Type elem);
   Maybe make(tile::Op op, const std::vector<V>& args, tile::Attr attr);
   bool fits(Type elem, const Fact& f) const { return exact() ? is_exact(elem, f) : in_range(elem, f); }
-  V like(Type elem, const Coord& shape, bool tame = false, int depth = 0);
+  V like(Type elem, Coord shape, bool tame = false, int depth = 0);
   Maybe known(Type elem, const Coord& shape);
   V scalar(Type elem);
   V literal(Type elem, double value);

@@ -48,6 +48,7 @@ constexpr ElementRow kElementRows[] = {
 /// `elem` is the type of the last operand (select's condition is bool); operands are in compute form.
 Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args) {
   if (op == tile::Op::select) return emit(Op::select, args);
+  if (op == tile::Op::abs && elem.kind == Kind::uint) return args[0];
   if (op == tile::Op::exp) {  // e^x = 2^(x log2 e), the product in two parts: its error is that of one rounding
     const ValueId hi = emit(Op::mul, {args[0], b_.f32(1.44269504F)});
     const ValueId lo = emit(Op::mul, {args[0], b_.f32(1.92596299e-8F)});
