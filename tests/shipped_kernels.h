@@ -103,8 +103,8 @@ inline std::vector<ShippedKernel> shipped_kernels(const Target& t) {
   return out;
 }
 
-/// One or more of each kind, for compilers that take long: every schedule with plain and with quantised weights, one
-/// schedule with every format and group, the row kernels, the packers of one schedule's weights.
+/// Some of each kind, for compilers that take long: every schedule with plain and with quantised weights, one schedule
+/// with every format and group, and the row kernels.
 inline std::vector<ShippedKernel> kernels_of_each_kind(const Target& t) {
   std::vector<ShippedKernel> out;
   for (const NamedFormat& f : shipped_formats()) {
