@@ -32,6 +32,8 @@ Result<Target> cuda_target(const runtime::CudaFacts& facts) {
   return ptx_target(best);
 }
 
+constexpr int kNarrow = 16;  ///< lanes of a subgroup, where the driver leaves the choice
+
 Target vulkan_facts(const runtime::DeviceInfo& info) {
   const runtime::VulkanFacts& v = info.facts.vulkan;
   Target t;
@@ -41,6 +43,12 @@ Target vulkan_facts(const runtime::DeviceInfo& info) {
   t.fixed_subgroup_size =
       (v.can_require_subgroup_size && v.full_subgroups) || v.subgroup_size_min == v.subgroup_size_max;
   t.max_threads = static_cast<int>(info.facts.max_threads);
+  // Where subgroups may be this narrow their lanes share 128 registers as wide as the narrowest subgroup: fewer lanes
+  // have more room. No driver tells it.
+  if (v.can_require_subgroup_size && v.subgroup_size_min < v.subgroup_size_max && v.subgroup_size_min <= kNarrow) {
+    t.subgroup_size = kNarrow;
+    t.max_registers = static_cast<int>(128 * v.subgroup_size_min) / kNarrow;
+  }
   t.shared_bytes = static_cast<int64_t>(info.facts.shared_bytes);
   t.f16_arithmetic = v.float16;
   t.f16_storage = v.storage16;

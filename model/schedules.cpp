@@ -6,7 +6,7 @@
 namespace lathe {
 namespace {
 
-enum class TargetKind { matrix, matrix_small, matrix_wide, fma };
+enum class TargetKind { matrix, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
 constexpr int64_t kEnoughSubgroups = 2048;  ///< fill a large device with a few workgroups a core
 
@@ -24,8 +24,14 @@ std::vector<Row> rows() {
 }
 
 TargetKind kind_of(const Target& t) {
-  if (t.subgroup_size < 16) return TargetKind::matrix_small;
-  return t.subgroup_size <= 32 ? TargetKind::matrix : TargetKind::matrix_wide;
+  const auto atom =
+      std::find_if(t.atoms.begin(), t.atoms.end(), [](const Atom& a) { return a.source != MapSource::fma; });
+  if (atom == t.atoms.end()) return TargetKind::fma;
+  const int64_t room = t.subgroup_size * t.max_registers / atom->layout_a.replicas();
+  if (room <= 2048) return TargetKind::matrix_small;
+  if (room <= 4096) return TargetKind::matrix_tight;
+  if (room > 8192) return TargetKind::matrix_wide;
+  return atom->n < 16 ? TargetKind::matrix : TargetKind::matrix_16;
 }
 
 /// Whether a matrix instruction on `ab` divides the tiles of the row.

@@ -89,15 +89,21 @@ struct ProgramInfo {
   /// Vulkan: the slots are the push constants; otherwise the one push constant is the 8-byte address of the slots.
   bool params_in_push_constants = true;
   bool statistics = false;  ///< Vulkan: ask the driver for figures (may bypass its own caches)
+  bool texts = false;       ///< Vulkan: ask the driver for its own texts of the code, down to the machine's
 };
 
 /// What the driver tells of a loaded program; -1 where it tells nothing.
 struct ProgramStats {
-  int registers = -1;         ///< 32-bit registers a thread (Turnip: of four words)
-  int64_t spills = -1;        ///< CUDA: bytes of local memory a thread. Vulkan: as the driver counts; 0 is none
-  int64_t shared_bytes = -1;  ///< static shared memory of a workgroup
-  int max_threads = -1;       ///< the largest workgroup this program could be launched with
-  std::vector<std::pair<std::string, double>> driver;  ///< the driver's own figures by their own names
+  int64_t registers = -1;      ///< 32-bit registers a thread (Turnip: of four words)
+  int64_t spills = -1;         ///< CUDA: bytes of local memory a thread. Vulkan: as the driver counts; 0 is none
+  int64_t shared_bytes = -1;   ///< static shared memory of a workgroup
+  int64_t scratch_bytes = -1;  ///< Vulkan: memory behind spills and indexed arrays, as the driver counts; 0 is none
+  int64_t code_bytes = -1;     ///< Vulkan
+  int64_t occupancy = -1;      ///< Vulkan: subgroups (Honeykrisp: threads) a core holds at once
+  int64_t cycles = -1;         ///< Vulkan: the driver's estimate of one run of the code
+  int max_threads = -1;        ///< the largest workgroup this program could be launched with
+  std::vector<std::pair<std::string, double>> driver;      ///< the driver's own figures by their own names
+  std::vector<std::pair<std::string, std::string>> texts;  ///< the driver's own forms of the code, first to last
 };
 
 /// Memory of a device; freed with the object. Work that uses it must have ended by then.

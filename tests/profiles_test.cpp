@@ -140,18 +140,6 @@ const Map kMaps[] = {
      [](int64_t l, int64_t i) {
        return Coord{i, l};
      }},
-    {"xe2-simd32", "a 8x16", 1,
-     [](int64_t l, int64_t i) {
-       return Coord{4 * (i / 2) + l / 8, 2 * (l % 8) + (i & 1)};
-     }},
-    {"xe2-simd32", "b 16x16", 1,
-     [](int64_t l, int64_t i) {
-       return Coord{(i & 1) + 2 * (l / 16) + 4 * (i / 2), l % 16};
-     }},
-    {"xe2-simd32", "c 8x16", 1,
-     [](int64_t l, int64_t i) {
-       return Coord{2 * i + l / 16, l % 16};
-     }},
 };
 
 Target profile(std::string_view name) {
@@ -211,7 +199,7 @@ TEST_CASE("a profile is a target: it survives its text form, and has the multipl
     append_fma_atoms(bare);
     CHECK(to_json(bare) == to_json(t));
   }
-  CHECK(spirv_profile_names().size() == 13);
+  CHECK(spirv_profile_names().size() == 12);
 }
 
 TEST_CASE("an unknown profile is refused in a line that lists those there are") {

@@ -111,4 +111,18 @@ inline std::vector<ShippedKernel> shipped_kernels(const Target& t) {
   return out;
 }
 
+/// Some of each kind, for compilers that take long: every schedule with plain and with quantised weights, one schedule
+/// with every format and group, and the row kernels.
+inline std::vector<ShippedKernel> kernels_of_each_kind(const Target& t) {
+  std::vector<ShippedKernel> out;
+  for (const NamedFormat& f : shipped_formats()) {
+    const bool each = !f.format.scaled() || (f.format.zeros && f.format.group == 128);
+    const auto schedules = schedules_of(t, f.format);
+    for (size_t i = 0; i < (each ? schedules.size() : 1); i++)
+      out.push_back(shipped_matmul(f, schedules[i], out.size() % 2 == 0));
+  }
+  for (ShippedKernel& k : shipped_row_kernels()) out.push_back(std::move(k));
+  return out;
+}
+
 }  // namespace lathe

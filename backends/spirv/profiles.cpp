@@ -10,12 +10,12 @@ namespace {
 
 struct ProfileRow {
   std::string_view name;
-  int subgroup_size;
+  int subgroup_size, registers;
   int64_t shared_bytes;
   bool preserve_f16, preserve_f32, mma_f16_subnormals;
 };
 constexpr ProfileRow kProfiles[] = {
-#define PROFILE(name, subgroup, shared, f16, f32, mma) {name, subgroup, shared, f16, f32, mma},
+#define PROFILE(name, subgroup, registers, shared, f16, f32, mma) {name, subgroup, registers, shared, f16, f32, mma},
 #include "backends/spirv/profiles.def"
 };
 
@@ -42,6 +42,7 @@ Result<Atom> make_atom(const AtomRow& row) {
 
 Result<Target> make_target(const ProfileRow& row) {
   Target t{.name = std::string(row.name), .backend = Backend::spirv, .subgroup_size = row.subgroup_size};
+  t.max_registers = row.registers;
   t.shared_bytes = row.shared_bytes;
   t.mma_f16_subnormals = row.mma_f16_subnormals;
   t.rte_f16 = t.rte_f32 = true;

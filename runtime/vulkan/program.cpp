@@ -54,7 +54,7 @@ std::string cache_key(const Core& core, std::span<const std::byte> code, const P
   return hash_key({"vulkan pipeline",
                    {reinterpret_cast<const char*>(code.data()), code.size()},
                    info.entry,
-                   fmt::format("{} {} {}", info.subgroup_size, info.statistics, v.driver_version),
+                   fmt::format("{} {} {} {}", info.subgroup_size, info.statistics, info.texts, v.driver_version),
                    core.info.driver,
                    core.info.name,
                    v.device_uuid,
@@ -144,6 +144,8 @@ Result<PipelineHandle> create_pipeline(const std::shared_ptr<Core>& core, const 
   if (info.subgroup_size && v.full_subgroups)
     create.stage.flags |= VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
   if (info.statistics && v.pipeline_statistics) create.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
+  if (info.texts && v.pipeline_statistics)
+    create.flags |= VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
   create.layout = layout;
   VkPipeline pipeline = VK_NULL_HANDLE;
   TRY(core->check(core->vk.vkCreateComputePipelines(core->device, cache, 1, &create, nullptr, &pipeline),
@@ -166,8 +168,8 @@ Result<std::unique_ptr<Program>> VulkanProgram::create(const std::shared_ptr<Cor
   TRY_ASSIGN(pipeline->pipeline, create_pipeline(core, info, module.get(), pipeline->layout.get(), binary.get()));
   binary.save();
   ProgramStats stats;
-  if (info.statistics && core->info.facts.vulkan.pipeline_statistics)
-    stats = driver_statistics(*core, pipeline->pipeline.get());
+  if ((info.statistics || info.texts) && core->info.facts.vulkan.pipeline_statistics)
+    stats = driver_statistics(*core, pipeline->pipeline.get(), info);
   stats.max_threads = static_cast<int>(core->info.facts.max_threads);
   return std::make_unique<VulkanProgram>(pipeline, info, std::move(stats));
 }

@@ -25,7 +25,7 @@ class VulkanProgram final : public Program {
   std::shared_ptr<const Pipeline> pipeline_;
 };
 
-/// What the driver tells of a pipeline made with the capture-statistics flag.
-ProgramStats driver_statistics(Core& core, VkPipeline pipeline);
+/// What the driver tells of a pipeline made with the capture flags that `info` asks for.
+ProgramStats driver_statistics(Core& core, VkPipeline pipeline, const ProgramInfo& info);
 
 }  // namespace lathe::runtime::vulkan
