@@ -168,8 +168,8 @@ void store_global(Wave& w, const Step& s) {
 
 namespace {
 
-/// Lane after lane. A word may reach past the end of its buffer; the bytes there are nobody's. Atomics are in order with
-/// each other, so they count as nobody's writes.
+/// Lane after lane. A word may reach past the end of its buffer; the bytes there are nobody's. Atomics are in order
+/// with each other, so they count as nobody's writes.
 template <class F>
 void atomic(Wave& w, const Step& s, F f) {
   const Shape shape = shape_of(w, s, 2);

@@ -105,7 +105,8 @@ std::vector<bool> loaded_values(const Func& f) {
       const auto& next = f.inst(f.blocks[b].insts.back()).args;
       for (size_t r = 0; r < i.results.size(); r++) {
         const bool is_while = i.op == Op::while_loop;
-        const bool comes = loaded[next[r]] || (i.op == Op::loop && loaded[i.args[r + 3]]) || (is_while && loaded[i.args[r]]);
+        const bool comes =
+            loaded[next[r]] || (i.op == Op::loop && loaded[i.args[r + 3]]) || (is_while && loaded[i.args[r]]);
         mark(i.results[r], comes);
         if (i.op == Op::loop) mark(f.blocks[b].params[r + 1], comes);
         for (size_t w = 0; is_while && w < 2; w++) mark(f.blocks[i.blocks[w]].params[r], comes);

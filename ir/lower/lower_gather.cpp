@@ -95,7 +95,8 @@ Result<Unit> Lowering::scatter_rows(const Inst& i) {
 std::vector<Access> Lowering::row_accesses(const Inst& i, const Layout& l) {
   const auto rank = static_cast<size_t>(l.rank());
   const bool alone = rank == 1 || type(i.args[0]).form == tile::Form::shared;
-  const int64_t most = alone ? 1 : widest(type(i.args[0]).elem, rows_aligned(i.args[0]), tile::known_multiple(f_, i.args[rank]));
+  const int64_t most =
+      alone ? 1 : widest(type(i.args[0]).elem, rows_aligned(i.args[0]), tile::known_multiple(f_, i.args[rank]));
   return plan_accesses(l, far_rows(l.shape()), most);
 }
 

@@ -223,7 +223,8 @@ Result<Unit> Lowering::store_view(const Inst& i) {
   if (type(i.args[0]).packed) return unsupported("store: a packed parameter is only read");
   spread_fragments(t);
   if (shares_bytes(i, l, i.args[i.args.size() - 2])) return store_bits(i);
-  const int64_t max_elems = widest(t.elem, rows_aligned(i.args[0]), tile::known_multiple(f_, i.args[i.args.size() - 2]));
+  const int64_t max_elems =
+      widest(t.elem, rows_aligned(i.args[0]), tile::known_multiple(f_, i.args[i.args.size() - 2]));
   const auto accesses = plan_accesses(l, far_rows(l.shape()), max_elems);
   const ViewAddress a = view_address(i, l.shape().size());
   const ValueId mine = owner(l);

@@ -29,8 +29,8 @@ Movable find_movable(const Func& f, BlockId body) {
     for (ValueId a : inst.args)
       if (auto it = movable.find(a); it != movable.end()) ok = ok && it->second;
     const bool is_scalar = ok && f.type(inst.results[0]).is_scalar() && info(inst.op).effect == Effect::pure;
-    const bool is_load =
-        ok && !waits && inst.op == Op::load && f.type(inst.args[0]).form == Form::view && !written.contains(inst.args[0]);
+    const bool is_load = ok && !waits && inst.op == Op::load && f.type(inst.args[0]).form == Form::view &&
+                         !written.contains(inst.args[0]);
     for (ValueId r : inst.results) movable[r] = is_scalar;
     if (is_scalar) out.scalars.push_back(id);
     if (is_load) out.loads.push_back(id);
