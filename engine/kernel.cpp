@@ -1,6 +1,8 @@
 #include "engine/kernel.h"
 
 #include <fmt/format.h>
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -10,6 +12,7 @@
 #include "backends/spirv/emit.h"
 #include "backends/spirv/target.h"
 #include "build_id.h"
+#include "ir/log.h"
 #include "ir/tile_interp.h"
 
 namespace lathe {
@@ -74,6 +77,12 @@ std::string count_atoms(const thread::Func& f, const Target& t, MapSource& sourc
   return text.empty() ? "fma" : text;
 }
 
+Result<std::unique_ptr<runtime::Buffer>> zeroed(runtime::Device& device, uint64_t bytes) {
+  TRY_ASSIGN(auto buffer, lift(device.alloc(bytes)));
+  TRY(lift(device.upload(*buffer, 0, std::vector<std::byte>(bytes))));
+  return buffer;
+}
+
 /// A program made by a builder has no lines; what the simulator reports names those of its text.
 tile::Func with_lines(const tile::Func& f) {
   for (const auto& inst : f.insts)
@@ -135,6 +144,10 @@ Result<std::shared_ptr<Kernel>> Kernel::build(runtime::Device& device, const Tar
   const tile::Func f = api == "sim" ? with_lines(program) : program;
   auto k = std::make_shared<Kernel>();
   k->func_ = f;
+  k->device_ = &device;
+  if (!log_sites(f).empty()) {
+    TRY_ASSIGN(k->log_, zeroed(device, static_cast<uint64_t>(kLogBytes)));
+  }
   const auto cache = runtime::DiskCache::standard();
   const std::string key = cache ? cache_key(f, target, options, api) : "";
   Emitted e;
@@ -169,33 +182,108 @@ Result<std::shared_ptr<Kernel>> Kernel::build(runtime::Device& device, const Tar
   return k;
 }
 
+/// Memory of a workspace for this many workgroups; what a smaller one held is not carried over.
+Result<uint64_t> Kernel::workspace(const tile::Param& p, int64_t workgroups) const {
+  const tile::Type& t = func_.type(p.value);
+  int64_t elements = workgroups;
+  for (size_t d = 1; d < t.shape.size(); d++) elements *= t.shape[d];
+  const auto bytes = static_cast<uint64_t>((elements * t.elem.bits + 7) / 8 + 15) / 16 * 16;
+  const std::lock_guard lock(workspaces_lock_);
+  auto& held = workspaces_[func_.values[p.value].name];
+  if (held.empty() || held.back()->bytes() < bytes) {  // earlier ones may be in use by launches under way
+    TRY_ASSIGN(auto fresh, zeroed(*device_, bytes));
+    held.push_back(std::move(fresh));
+  }
+  return held.back()->address();
+}
+
+/// Promises about arguments and sizes; others are the kernel author's.
+Result<Unit> Kernel::check_promises(const Arguments& args) const {
+  for (const InstId id : func_.blocks[func_.body].insts) {
+    const auto& inst = func_.inst(id);
+    if (inst.op != tile::Op::assume_multiple && inst.op != tile::Op::assume_range) continue;
+    const std::string& name = func_.values[inst.args[0]].name;
+    if (func_.def(inst.args[0])) continue;
+    if (const auto size = args.sizes.find(name); size != args.sizes.end())
+      TRY(tile::check_promise(func_, inst, size->second));
+    else if (const auto value = args.values.find(name); value != args.values.end())
+      TRY(tile::check_promise(func_, inst, static_cast<int64_t>(value->second)));
+  }
+  return Unit{};
+}
+
 Result<runtime::LaunchRecord> Kernel::launch(const Arguments& args) const {
   runtime::LaunchRecord r;
   r.program = program_.get();
+  TRY(check_promises(args));
   std::map<std::string, uint64_t> scalars;
+  std::vector<std::pair<size_t, const tile::Param*>> workspaces;  // and their place among the parameters
+  std::map<ValueId, int64_t> known;                               // symbols no caller gives: the number of workgroups
   for (const tile::Param& p : func_.params) {
     const auto& name = func_.values[p.value].name;
+    if (p.workspace) {
+      workspaces.emplace_back(r.params.size(), &p);
+      known[p.sizes[0]] = 0;
+      r.params.push_back(0);
+      continue;
+    }
     const auto it = args.values.find(name);
     if (it == args.values.end()) return bad_input(fmt::format("{}: no argument for parameter '{}'", func_.name, name));
     r.params.push_back(it->second);
     if (func_.type(p.value).is_scalar()) scalars[name] = it->second;
   }
+  const size_t first_symbol = r.params.size();
   std::vector<int64_t> symbols;
   for (ValueId s : func_.symbols) {
     const auto& name = func_.values[s].name;
     const auto it = args.sizes.find(name);
-    if (it == args.sizes.end()) return bad_input(fmt::format("{}: size '{}' is not known", func_.name, name));
-    if (it->second < 0 || it->second > int64_t{1} << 30)
-      return bad_input(fmt::format("{}: size {} = {}", func_.name, name, it->second));
-    symbols.push_back(it->second);
-    r.params.push_back(static_cast<uint64_t>(it->second));
+    const bool given = !known.contains(s);
+    if (given && it == args.sizes.end()) return bad_input(fmt::format("{}: size '{}' is not known", func_.name, name));
+    const int64_t size = given ? it->second : 0;
+    if (size < 0 || size > int64_t{1} << 30) return bad_input(fmt::format("{}: size {} = {}", func_.name, name, size));
+    symbols.push_back(size);
+    r.params.push_back(static_cast<uint64_t>(size));
   }
   TRY_ASSIGN(const auto grid, tile::evaluate_grid(func_, symbols, scalars));
   for (int64_t g : grid)
     if (g < 1 || g > INT32_MAX)
       return bad_input(fmt::format("{}: a grid of {} x {} x {}", func_.name, grid[0], grid[1], grid[2]));
   r.grid = {static_cast<uint32_t>(grid[0]), static_cast<uint32_t>(grid[1]), static_cast<uint32_t>(grid[2])};
+  const int64_t workgroups = grid[0] * grid[1] * grid[2];
+  for (const auto& [at, p] : workspaces) {
+    TRY_ASSIGN(r.params[at], workspace(*p, workgroups));
+  }
+  for (size_t s = 0; s < func_.symbols.size(); s++)
+    if (known.contains(func_.symbols[s])) r.params[first_symbol + s] = static_cast<uint64_t>(workgroups);
+  if (log_) r.params.push_back(log_->address());
   return r;
+}
+
+Result<std::vector<std::string>> Kernel::take_log() const {
+  std::vector<std::string> lines;
+  if (!log_) return lines;
+  uint32_t count = 0;
+  TRY(lift(device_->download(*log_, 0, std::as_writable_bytes(std::span(&count, 1)))));
+  std::vector<LogRecord> records(std::min<size_t>(count, kRecords));
+  if (!records.empty())
+    TRY(lift(device_->download(*log_, static_cast<uint64_t>(kRecordsAt), std::as_writable_bytes(std::span(records)))));
+  const uint32_t none = 0;
+  TRY(lift(device_->upload(*log_, 0, std::as_bytes(std::span(&none, 1)))));
+  std::stable_sort(records.begin(), records.end(), [](const LogRecord& a, const LogRecord& b) {
+    return std::lexicographical_compare(std::rbegin(a.group), std::rend(a.group), std::rbegin(b.group),
+                                        std::rend(b.group));
+  });
+  const auto sites = log_sites(func_);
+  for (const LogRecord& r : records) {
+    if (r.site >= sites.size()) return internal_error(fmt::format("{}: a log record of site {}", func_.name, r.site));
+    const auto& inst = func_.inst(sites[r.site]);
+    const std::array<int64_t, 3> group{r.group[0], r.group[1], r.group[2]};
+    if (inst.op == tile::Op::assert) return tl::unexpected(tile::failed_assert(func_, inst, group));
+    lines.push_back(tile::printed_line(func_, inst, r.raw, group));
+  }
+  if (count > records.size())
+    return bad_input(fmt::format("{}: {} lines were printed, a launch has room for {}", func_.name, count, kRecords));
+  return lines;
 }
 
 bool is_aligned(const tile::Func& f, const Kernel::Arguments& args) {
@@ -207,7 +295,7 @@ bool is_aligned(const tile::Func& f, const Kernel::Arguments& args) {
   };
   for (const tile::Param& p : f.params) {
     const tile::Type& t = f.type(p.value);
-    if (t.form != tile::Form::view || t.packed) continue;
+    if (t.form != tile::Form::view || t.packed || p.workspace) continue;
     const auto it = args.values.find(f.values[p.value].name);
     if (it == args.values.end() || it->second % 16) return false;
     if (value_of(p.sizes.back()) * t.elem.bits % 128) return false;

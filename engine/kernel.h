@@ -2,6 +2,7 @@
 // A kernel ready to launch on a device: compiled, emitted, loaded, its arguments by name.
 #include <map>
 #include <memory>
+#include <mutex>
 
 #include "engine/result.h"
 #include "ir/compile.h"
@@ -37,7 +38,11 @@ class Kernel {
     std::map<std::string, int64_t> sizes;
   };
   /// bad_input: an argument that is missing, a size that is not positive, a grid beyond the device's.
+  /// Workspaces are the kernel's own: two launches of one kernel must not overlap if it has any.
   Result<runtime::LaunchRecord> launch(const Arguments& args) const;
+  /// The lines that prints left on the device since the last call, workgroup after workgroup; call it after the sync.
+  /// bad_input: an assert did not hold, or a line was lost because there were too many.
+  Result<std::vector<std::string>> take_log() const;
 
   const std::map<std::string, PackedLayout>& packed() const { return packed_; }
   const KernelTimes& times() const { return times_; }
@@ -46,7 +51,14 @@ class Kernel {
   MapSource source() const { return source_; }  ///< of its atoms; fma when it has none
 
  private:
+  Result<uint64_t> workspace(const tile::Param& p, int64_t workgroups) const;
+  Result<Unit> check_promises(const Arguments& args) const;
+
   tile::Func func_;  ///< parameters and grid
+  runtime::Device* device_ = nullptr;
+  std::unique_ptr<runtime::Buffer> log_;  ///< null: it has no assert or print
+  mutable std::mutex workspaces_lock_;
+  mutable std::map<std::string, std::vector<std::unique_ptr<runtime::Buffer>>> workspaces_;  ///< the last one is in use
   std::map<std::string, PackedLayout> packed_;
   std::unique_ptr<runtime::Program> program_;
   KernelTimes times_;

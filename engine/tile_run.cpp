@@ -37,6 +37,7 @@ Result<TileRun> TileRun::build(runtime::Device& device, const Target& target, co
       run.args_.values[name] = it->second;
       continue;
     }
+    if (p.workspace) continue;
     const auto tensor = tensors.find(name);
     if (tensor == tensors.end() || tensor->second.shape.size() != p.sizes.size())
       return bad_input(fmt::format("tensor {} is missing or has another rank", name));
@@ -92,11 +93,14 @@ Result<Unit> TileRun::download(HostTensors& tensors) {
 }
 
 Result<Unit> run_tile(runtime::Device& device, const Target& target, const tile::Func& f, HostTensors& tensors,
-                      const std::map<std::string, uint64_t>& scalars, CompileOptions options) {
+                      const std::map<std::string, uint64_t>& scalars, std::vector<std::string>* printed,
+                      CompileOptions options) {
   TRY_ASSIGN(TileRun run, TileRun::build(device, target, f, tensors, scalars, options));
   TRY(run.upload(tensors));
   TRY_ASSIGN(const runtime::LaunchRecord launch, run.launch());
   TRY(lift(device.run({&launch, 1})));
+  TRY_ASSIGN(const auto lines, run.kernel().take_log());
+  if (printed) *printed = lines;
   return run.download(tensors);
 }
 

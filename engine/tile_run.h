@@ -42,6 +42,7 @@ class TileRun {
 
 /// build, upload, one launch, download: what tile::interpret does, on a device.
 Result<Unit> run_tile(runtime::Device& device, const Target& target, const tile::Func& f, HostTensors& tensors,
-                      const std::map<std::string, uint64_t>& scalars = {}, CompileOptions options = {});
+                      const std::map<std::string, uint64_t>& scalars = {}, std::vector<std::string>* printed = nullptr,
+                      CompileOptions options = {});
 
 }  // namespace lathe

@@ -92,6 +92,26 @@ std::vector<ValueId> Builder::end_loop(const Loop& loop, const std::vector<Value
   return f.inst(loop.inst).results;
 }
 
+Builder::While Builder::begin_while(const std::vector<ValueId>& init) {
+  While loop{kNone, f.add_block(), f.add_block(), {}, {}};
+  std::vector<Type> types;
+  for (const ValueId v : init) {
+    types.push_back(f.type(v));
+    loop.seen.push_back(f.add_param(loop.condition, types.back()));
+    loop.carried.push_back(f.add_param(loop.body, types.back()));
+  }
+  loop.inst = f.add_inst(Op::while_loop, {}, init, types, {loop.condition, loop.body}, loc);
+  f.blocks[block].insts.push_back(loop.inst);
+  block = loop.condition;
+  return loop;
+}
+
+std::vector<ValueId> Builder::end_while(const While& loop, const std::vector<ValueId>& next, BlockId outer) {
+  yield(next);
+  block = outer;
+  return f.inst(loop.inst).results;
+}
+
 Builder::Cond Builder::begin_cond(ValueId condition) {
   Cond cond;
   cond.then_block = f.add_block();

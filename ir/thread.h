@@ -106,6 +106,14 @@ class Builder {
     InstId inst;
     BlockId then_block, else_block;
   };
+  struct While {
+    InstId inst;
+    BlockId condition, body;
+    std::vector<ValueId> seen, carried;  ///< parameters of the condition and of the body
+  };
+  /// Opens a while in its condition; the caller yields a bool, sets `block` to the body and closes it with end_while.
+  While begin_while(const std::vector<ValueId>& init);
+  std::vector<ValueId> end_while(const While& loop, const std::vector<ValueId>& next, BlockId outer);
   /// Opens a conditional in its then-block; the caller sets `block` to else_block for the other branch, ends each with
   /// yield(values), and calls end_cond.
   Cond begin_cond(ValueId condition);

@@ -95,6 +95,10 @@ class Printer {
       case Op::store_global:
       case Op::store_shared:
         return address(i) + " <-" + list({i.args[1]}) + (i.args.size() > 2 ? " if " + value(i.args[2]) : "");
+      case Op::atomic_add:
+      case Op::atomic_and:
+      case Op::atomic_or:
+        return address(i) + " <-" + list({i.args[1]}) + (i.args.size() > 2 ? " if " + value(i.args[2]) : "");
       case Op::mma:
         return fmt::format("{} \"{}\"{}{}", list(i.args), i.attr.name, i.attr.imm & 1 ? " signed a" : "",
                            i.attr.imm & 2 ? " signed b" : "");

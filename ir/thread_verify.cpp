@@ -122,7 +122,7 @@ class Verifier {
     for (const ValueId a : i.args)
       if (a >= f_.values.size()) return internal_error(fmt::format("{}: {}: an operand names no value", f_.name, name));
     for (const ValueId r : i.results) TRY(define(r, id));
-    const size_t blocks = i.op == Op::loop ? 1 : i.op == Op::cond ? 2 : 0;
+    const size_t blocks = i.op == Op::loop ? 1 : i.op == Op::cond || i.op == Op::while_loop ? 2 : 0;
     if (i.blocks.size() != blocks)
       return internal_error(fmt::format("{}: {} has {} blocks", f_.name, name, i.blocks.size()));
     for (const BlockId b : i.blocks) TRY(shape(b, true));
@@ -166,8 +166,10 @@ class Verifier {
       at_ = id;
       TRY(operands(i));
       TRY(results(i));
-      TRY(i.op == Op::yield ? yield(i, *owner) : rule(i));
+      TRY(i.op == Op::yield ? yield(i, *owner, b) : rule(i));
       if (i.op == Op::loop) TRY(loop_params(i));
+      if (i.op == Op::while_loop)
+        for (const BlockId nested : i.blocks) TRY(same_list(f_.blocks[nested].params, i.args, 0, "the parameters"));
       for (const BlockId nested : i.blocks) TRY(block(nested, &i));
       for (const ValueId r : i.results) show(r);
     }
@@ -271,6 +273,14 @@ class Verifier {
         return async_copy(i);
       case Op::async_wait:
         return i.attr.imm < 0 ? fault("fewer than no groups") : Result<Unit>();
+      case Op::while_loop:
+        return same_list(i.results, i.args, 0, "the results");
+      case Op::atomic_add:
+      case Op::atomic_and:
+      case Op::atomic_or:
+        return arg(i, 1) == kI32 ? Result<Unit>() : fault("expected i32");
+      case Op::fence:
+      case Op::exit_if:
       case Op::barrier:
       case Op::barrier_subgroup:
       case Op::async_commit:
@@ -410,7 +420,9 @@ class Verifier {
     return same_list({params.begin() + 1, params.end()}, i.args, 3, "the parameters");
   }
 
-  Result<Unit> yield(const Inst& i, const Inst& owner) {
+  Result<Unit> yield(const Inst& i, const Inst& owner, BlockId b) {
+    if (owner.op == Op::while_loop && b == owner.blocks[0])
+      return i.args.size() == 1 && is_bool(arg(i, 0)) ? Result<Unit>() : fault("a condition is one bool");
     return same_list(owner.results, i.args, 0, "the results of the block's owner");
   }
   Result<Unit> same_list(const std::vector<ValueId>& left, const std::vector<ValueId>& right, size_t from,

@@ -119,7 +119,9 @@ class Inference {
   std::string place(size_t i) const {
     if (!has_view()) return fmt::format("operand {}", static_cast<char>('a' + i));
     if (i == 0) return "the view";
-    return i <= rank() ? fmt::format("index {}", i - 1) : args_[i].is_token() ? "the token" : "the tile";
+    if (i <= rank()) return fmt::format("index {}", i - 1);
+    if (args_[i].is_token()) return "the token";
+    return i == rank() + 1 && (op_ == Op::gather || op_ == Op::scatter) ? "the row numbers" : "the tile";
   }
   tl::unexpected<Error> wrong(size_t i, std::string_view expected) const {
     return fail("{} is {}, expected {}", place(i), to_string(args_[i]), expected);
@@ -272,13 +274,40 @@ class Inference {
     return tile(attr_.elem, shape);
   }
 
+  /// reduce, or scan, which keeps the shape.
   Maybe reduce() const {
     TRY(dimension(attr_.imm, args_[0].shape.size()));
     if (attr_.kind < 0 || attr_.kind > static_cast<int64_t>(ReduceKind::min))
       return fail("unknown kind {}", attr_.kind);
     if (args_[0].elem.kind == Kind::boolean) return wrong(0, "numbers");
     Coord shape = args_[0].shape;
-    shape[static_cast<size_t>(attr_.imm)] = 1;
+    if (op_ == Op::reduce) shape[static_cast<size_t>(attr_.imm)] = 1;
+    return tile(args_[0].elem, shape);
+  }
+
+  /// A box of `inner` at the offsets within a tile of `outer`.
+  Result<Unit> box(const Coord& inner, const Coord& outer) const {
+    bool inside = inner.size() == outer.size() && attr_.offset.size() == outer.size();
+    for (size_t d = 0; inside && d < outer.size(); d++)
+      inside = attr_.offset[d] >= 0 && inner[d] >= 0 && inner[d] <= outer[d] && attr_.offset[d] <= outer[d] - inner[d];
+    if (!inside)
+      return fail("{} at {} is not inside {}", shape_string(inner), shape_string(attr_.offset), to_string(args_[0]));
+    return Unit{};
+  }
+  Maybe slice() const {
+    TRY(box(attr_.shape, args_[0].shape));
+    return tile(args_[0].elem, attr_.shape);
+  }
+  Maybe assign() const {
+    if (args_[1].elem != args_[0].elem) return wrong(1, tile_of(args_[0].elem, args_[1].shape), "element of operand a");
+    TRY(box(args_[1].shape, args_[0].shape));
+    return tile(args_[0].elem, args_[0].shape);
+  }
+  Maybe repeat() const {
+    TRY(dimension(attr_.imm, args_[0].shape.size()));
+    if (attr_.count < 1 || attr_.count > kMaxElements) return fail("the count {} is not 1 to 2^24", attr_.count);
+    Coord shape = args_[0].shape;
+    shape[static_cast<size_t>(attr_.imm)] *= attr_.count;
     return tile(args_[0].elem, shape);
   }
 
@@ -314,6 +343,22 @@ class Inference {
     return tile(args_[0].elem, attr_.shape);
   }
 
+  Maybe atomic_add() const {
+    const lathe::Type elem = args_[0].elem;
+    if (args_[0].form != Form::view || (elem != types::i32 && elem != types::u32))
+      return wrong(0, "a view of i32 or u32");
+    return store();
+  }
+  Maybe arrive() const {
+    if (args_[0].form != Form::view || args_[0].elem != types::u32) return wrong(0, "a view of u32");
+    return scalar_of(types::i64);
+  }
+  Maybe item() const {
+    for (const int64_t extent : args_[0].shape)
+      if (extent != 1) return wrong(0, "a tile of one element");
+    return scalar_of(args_[0].elem);
+  }
+
   Maybe store() const {
     const Type& t = args_.back();
     if (t.elem != args_[0].elem || t.shape.size() != rank())
@@ -335,6 +380,13 @@ class Inference {
       return fail("the room is for {}, expected {} elements and rank {} (of the view)", to_string(room),
                   to_string(args_[0].elem), rank());
     return stored(Form::token, room.elem, room.shape);
+  }
+
+  /// The row numbers of gather and scatter: one for each row of the tile.
+  Result<Unit> row_numbers(const Coord& shape) const {
+    const Type want = tile_of(types::i32, {shape.empty() ? 0 : shape[0]});
+    if (!same_type(args_[1 + rank()], want)) return wrong(1 + rank(), want, "one for each row of the tile");
+    return Unit{};
   }
 
   Maybe special() const {
@@ -365,7 +417,14 @@ class Inference {
       case Op::view:
         return view();
       case Op::reduce:
+      case Op::scan:
         return reduce();
+      case Op::slice:
+        return slice();
+      case Op::assign:
+        return assign();
+      case Op::repeat:
+        return repeat();
       case Op::mma:
       case Op::mma_scaled:
         return mma();
@@ -374,6 +433,32 @@ class Inference {
       case Op::load:
         return load();
       case Op::store:
+        return store();
+      case Op::atomic_add:
+        return atomic_add();
+      case Op::arrive:
+        return arrive();
+      case Op::item:
+        return item();
+      case Op::assume_range:
+        if (attr_.shape.size() != 2 || attr_.shape[0] > attr_.shape[1])
+          return fail("{} is no range [least, most]", shape_string(attr_.shape));
+        return std::nullopt;
+      case Op::assume_multiple:
+        if (attr_.imm < 1) return fail("the number {} is not positive", attr_.imm);
+        return std::nullopt;
+      case Op::assert:
+      case Op::print:
+        for (const char c : attr_.text)
+          if (c == '"' || static_cast<unsigned char>(c) < ' ') return fail("a quote or a line end in the text");
+        return std::nullopt;
+      case Op::exit_if:
+        return std::nullopt;
+      case Op::gather:
+        TRY(row_numbers(attr_.shape));
+        return load();
+      case Op::scatter:
+        TRY(row_numbers(args_.back().shape));
         return store();
       case Op::shared:
         return stored(Form::shared, attr_.elem, attr_.shape);

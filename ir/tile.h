@@ -64,17 +64,21 @@ bool same_type(const Type& a, const Type& b);
 enum class ReduceKind : uint8_t { sum, max, min };
 
 struct Attr {
-  lathe::Type elem;  ///< T, D; the type of a constant
-  Coord shape;       ///< S, D, p
-  int64_t imm = 0;   ///< d, z, k (ReduceKind); loop: stages (0 = unset); integer constants
-  int64_t kind = 0;  ///< k
-  double num = 0;    ///< n: value of a float constant
+  lathe::Type elem;   ///< T, D; the type of a constant
+  Coord shape;        ///< S, D, p
+  Coord offset;       ///< o
+  int64_t imm = 0;    ///< d, z; loop: stages (0 = unset); integer constants
+  int64_t kind = 0;   ///< k (ReduceKind)
+  int64_t count = 1;  ///< c
+  double num = 0;     ///< n: value of a float constant
+  std::string text;   ///< m
   bool operator==(const Attr&) const = default;
 };
 
 /// A parameter as written: a view with its sizes, or a scalar.
 struct Param {
   ValueId value = kNone;
+  bool workspace = false;        ///< scratch memory of the engine; the first size is the number of workgroups
   std::vector<ValueId> sizes;    ///< views: an i64 scalar a dimension (a symbol or a constant of Func::sizes)
   std::vector<ValueId> strides;  ///< views: in elements, empty = row-major and dense; the last is constant 1
 };
@@ -111,6 +115,9 @@ class Builder {
   /// Sizes are names of symbols ("M") or decimal constants ("128").
   V view(std::string name, lathe::Type elem, const std::vector<std::string>& sizes, bool packed = false,
          const std::vector<std::string>& strides = {});
+  /// A workspace: sizes[0] is a name of its own and becomes the number of workgroups. Zero at the first launch; what a
+  /// launch leaves in it is there at the next.
+  V workspace(std::string name, lathe::Type elem, const std::vector<std::string>& sizes);
   V scalar(std::string name, lathe::Type elem);
   V symbol(const std::string& name);            ///< a size seen in an earlier view
   void grid(const std::vector<V>& workgroups);  ///< values made between begin_grid() and here
@@ -132,6 +139,14 @@ class Builder {
   V reshape(V a, Coord shape) { return op(Op::reshape, {a}, {.shape = std::move(shape)}); }
   V view_as(V a, lathe::Type elem) { return op(Op::view, {a}, {.elem = elem}); }
   V reduce(V a, int dim, ReduceKind kind) { return op(Op::reduce, {a}, {.imm = dim, .kind = static_cast<int>(kind)}); }
+  V slice(V a, Coord offset, Coord shape) {
+    return op(Op::slice, {a}, {.shape = std::move(shape), .offset = std::move(offset)});
+  }
+  V assign(V a, V b, Coord offset) { return op(Op::assign, {a, b}, {.offset = std::move(offset)}); }
+  V repeat(V a, int dim, int64_t count) { return op(Op::repeat, {a}, {.imm = dim, .count = count}); }
+  V scan(V a, int dim, ReduceKind kind) { return op(Op::scan, {a}, {.imm = dim, .kind = static_cast<int>(kind)}); }
+  V gather(V view, const std::vector<V>& index, V rows, Coord shape);
+  void scatter(V view, const std::vector<V>& index, V rows, V tile);
   V mma(V a, V b, V c) { return op(Op::mma, {a, b, c}); }
   V iota(Coord shape, int dim) { return op(Op::iota, {}, {.elem = types::i32, .shape = std::move(shape), .imm = dim}); }
   V shared(lathe::Type elem, Coord shape) { return op(Op::shared, {}, {.elem = elem, .shape = std::move(shape)}); }
@@ -141,6 +156,10 @@ class Builder {
   /// Runs body(index, carried) inside the loop; it returns the next carried values. Result: the last carried values.
   std::vector<V> loop(V lo, V hi, V step, const std::vector<V>& init,
                       const std::function<std::vector<V>(V, const std::vector<V>&)>& body, int stages = 0);
+  V arrive(V view, const std::vector<V>& index);
+  V item(V a) { return op(Op::item, {a}); }
+  std::vector<V> while_loop(const std::vector<V>& init, const std::function<V(const std::vector<V>&)>& condition,
+                            const std::function<std::vector<V>(const std::vector<V>&)>& body);
   std::vector<V> cond(V condition, const std::function<std::vector<V>()>& yes,
                       const std::function<std::vector<V>()>& no);
 

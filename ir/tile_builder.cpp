@@ -57,9 +57,15 @@ V Builder::view(std::string name, lathe::Type elem, const std::vector<std::strin
   return {this, p.value};
 }
 
+V Builder::workspace(std::string name, lathe::Type elem, const std::vector<std::string>& sizes) {
+  const V v = view(std::move(name), elem, sizes);
+  f_.params.back().workspace = true;
+  return v;
+}
+
 V Builder::scalar(std::string name, lathe::Type elem) {
   const ValueId v = f_.add_value(scalar_of(elem), kNone, std::move(name));
-  f_.params.push_back({v, {}, {}});
+  f_.params.push_back({.value = v});
   return {this, v};
 }
 
@@ -144,6 +150,26 @@ void Builder::store(V view, const std::vector<V>& index, V tile) {
   effect(Op::store, args);
 }
 
+V Builder::gather(V view, const std::vector<V>& index, V rows, Coord shape) {
+  std::vector<V> args{view};
+  args.insert(args.end(), index.begin(), index.end());
+  args.push_back(rows);
+  return op(Op::gather, args, {.shape = std::move(shape)});
+}
+
+void Builder::scatter(V view, const std::vector<V>& index, V rows, V tile) {
+  std::vector<V> args{view};
+  args.insert(args.end(), index.begin(), index.end());
+  args.insert(args.end(), {rows, tile});
+  effect(Op::scatter, args);
+}
+
+V Builder::arrive(V view, const std::vector<V>& index) {
+  std::vector<V> args{view};
+  args.insert(args.end(), index.begin(), index.end());
+  return op(Op::arrive, args);
+}
+
 V Builder::named(V a, std::string name) {
   if (a.id < f_.values.size()) f_.values[a.id].name = std::move(name);
   return a;
@@ -178,6 +204,29 @@ std::vector<V> Builder::loop(V lo, V hi, V step, const std::vector<V>& init,
     f_.insts[id].results.push_back(r);
     results.push_back({this, r});
   }
+  return results;
+}
+
+std::vector<V> Builder::while_loop(const std::vector<V>& init, const std::function<V(const std::vector<V>&)>& condition,
+                                   const std::function<std::vector<V>(const std::vector<V>&)>& body) {
+  const BlockId outer = block_, blocks[] = {f_.add_block(), f_.add_block()};
+  make(Op::while_loop, init, {});
+  const InstId id = f_.blocks[outer].insts.back();
+  f_.insts[id].blocks = {blocks[0], blocks[1]};
+  std::vector<V> params[2], results;
+  for (V v : init) {
+    const bool ours = v.b == this && v.id < f_.values.size();
+    const Type t = ours ? type(v) : scalar_of(types::i64);
+    for (size_t b = 0; b < 2; b++) params[b].push_back({this, f_.add_param(blocks[b], t)});
+    const ValueId r = f_.add_value(t, id);
+    f_.insts[id].results.push_back(r);
+    results.push_back({this, r});
+  }
+  block_ = blocks[0];
+  effect(Op::yield, {condition(params[0])});
+  block_ = blocks[1];
+  effect(Op::yield, body(params[1]));
+  block_ = outer;
   return results;
 }
 

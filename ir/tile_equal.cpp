@@ -17,7 +17,7 @@ class Comparison {
     if (!pair_all(a_.symbols, b_.symbols)) return false;
     for (size_t i = 0; i < a_.params.size(); i++) {
       const Param &p = a_.params[i], &q = b_.params[i];
-      if (!same_all(p.sizes, q.sizes) || !same_all(p.strides, q.strides)) return false;
+      if (p.workspace != q.workspace || !same_all(p.sizes, q.sizes) || !same_all(p.strides, q.strides)) return false;
     }
     return blocks(a_.grid, b_.grid) && blocks(a_.body, b_.body);
   }
@@ -60,11 +60,14 @@ class Comparison {
 
   static bool same_attributes(Op op, const Attr& a, const Attr& b) {
     for (const char* c = info(op).attributes; *c; c++) {
-      const bool elem = *c == 'T' || *c == 'D', shape = *c == 'S' || *c == 'D' || *c == 'p';
+      const bool elem = *c == 'T' || *c == 'D', shape = *c == 'S' || *c == 'r' || *c == 'D' || *c == 'p';
       if (elem && a.elem != b.elem) return false;
       if (shape && a.shape != b.shape) return false;
       if ((*c == 'd' || *c == 'z') && a.imm != b.imm) return false;
       if (*c == 'k' && a.kind != b.kind) return false;
+      if (*c == 'm' && a.text != b.text) return false;
+      if (*c == 'o' && a.offset != b.offset) return false;
+      if (*c == 'c' && a.count != b.count) return false;
     }
     return op != Op::loop || a.imm == b.imm;
   }

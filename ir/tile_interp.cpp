@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "ir/tile_interp_ops.h"
 
@@ -32,14 +33,20 @@ struct Size {
 
 class Execution {
  public:
-  Execution(const Func& f, int64_t max_steps, Witness* witness = nullptr)
-      : f_(f), steps_left_(max_steps), max_steps_(max_steps), witness_(witness), env_(f.values.size()) {}
+  Execution(const Func& f, int64_t max_steps, Witness* witness = nullptr, std::vector<std::string>* printed = nullptr)
+      : f_(f),
+        steps_left_(max_steps),
+        max_steps_(max_steps),
+        witness_(witness),
+        printed_(printed),
+        env_(f.values.size()) {}
 
   Result<Unit> run_head() { return f_.head == kNone ? Unit{} : run(f_.head); }
   Result<Unit> bind(Tensors& tensors, const Scalars& scalars);
   Result<Unit> bind_symbols(const std::vector<int64_t>& symbols);
   void bind_scalars(const Scalars& scalars);
   Result<std::vector<int64_t>> grid();
+  Result<Unit> bind_workspaces(int64_t workgroups);
   Result<Unit> run_workgroup(std::array<int64_t, 3> group);
 
  private:
@@ -54,6 +61,7 @@ class Execution {
   Result<Unit> step(const Func::Inst& inst);
   Result<Unit> loop(const Func::Inst& inst);
   Result<Unit> cond(const Func::Inst& inst);
+  Result<Unit> while_loop(const Func::Inst& inst);
   Result<Unit> pure(const Func::Inst& inst);
   std::vector<Raw> yielded(BlockId block) const;
   void assign(const std::vector<ValueId>& to, std::vector<Raw> values);
@@ -63,9 +71,12 @@ class Execution {
     std::vector<int64_t> in_tile, in_memory;  ///< offsets of the elements within the edges
   };
   Result<Box> inside(const Func::Inst& inst, const Coord& extent) const;
+  void move_rows(const Func::Inst& inst, const Coord& extent, Box& box) const;
   Result<Unit> load(const Func::Inst& inst);
   Result<Unit> store(const Func::Inst& inst);
   void empty(const Func::Inst& inst);
+  Result<Unit> atomic_add(const Func::Inst& inst);
+  Result<Unit> arrive(const Func::Inst& inst);
   void shared(const Func::Inst& inst);
 
   bool is_set(ValueId v) const { return !env_[v].empty(); }
@@ -80,6 +91,9 @@ class Execution {
   const Func& f_;
   int64_t steps_left_, max_steps_;
   Witness* witness_;
+  std::vector<std::string>* printed_;
+  bool exited_ = false;  ///< the workgroup
+  std::map<ValueId, HostTensor> workspaces_;
   std::vector<Raw> env_;  ///< by value: tiles, scalars, contents of shared tiles; empty: not set
   std::map<ValueId, Place> places_;
   std::map<std::string, Size> sizes_;  ///< by name of the symbol
@@ -91,6 +105,10 @@ class Execution {
 Result<Unit> Execution::bind(Tensors& tensors, const Scalars& scalars) {
   for (const Param& p : f_.params) {
     if (f_.type(p.value).form != Form::view) continue;
+    if (p.workspace) {
+      env_[p.sizes[0]] = {0};  // until the grid is known
+      continue;
+    }
     const auto tensor = tensors.find(name(p.value));
     if (tensor == tensors.end()) return bad_input(fmt::format("tensor {} is missing", name(p.value)));
     TRY(bind_tensor(p, tensor->second));
@@ -98,6 +116,7 @@ Result<Unit> Execution::bind(Tensors& tensors, const Scalars& scalars) {
   TRY(bind_symbols(scalars));
   bind_scalars(scalars);
   for (const Param& p : f_.params) {
+    if (p.workspace) continue;
     if (f_.type(p.value).form == Form::view)
       TRY(place(p, tensors.at(name(p.value))));
     else if (!is_set(p.value))
@@ -137,6 +156,7 @@ Result<Unit> Execution::bind_symbols(const Scalars& scalars) {
   for (const ValueId symbol : f_.symbols) {
     const auto size = sizes_.find(name(symbol));
     const auto given = scalars.find(name(symbol));
+    if (is_set(symbol)) continue;
     if (size == sizes_.end() && given == scalars.end())
       return bad_input(fmt::format("{} is not the size of a tensor and not among the scalars", name(symbol)));
     const int64_t value = size == sizes_.end() ? static_cast<int64_t>(given->second) : size->second.value;
@@ -162,6 +182,19 @@ void Execution::bind_scalars(const Scalars& scalars) {
     if (f_.type(p.value).is_scalar() && given != scalars.end())
       env_[p.value] = {low_bits(f_.type(p.value).elem, given->second)};
   }
+}
+
+Result<Unit> Execution::bind_workspaces(int64_t workgroups) {
+  for (const Param& p : f_.params) {
+    if (!p.workspace) continue;
+    HostTensor& t = workspaces_[p.value];
+    t = {f_.type(p.value).elem, f_.type(p.value).shape, {}};
+    t.shape[0] = workgroups;
+    t.raw.assign(static_cast<size_t>(element_count(t.shape)), 0);
+    env_[p.sizes[0]] = {static_cast<uint64_t>(workgroups)};
+    TRY(place(p, t));
+  }
+  return Unit{};
 }
 
 Result<Unit> Execution::place(const Param& p, HostTensor& tensor) {
@@ -203,6 +236,7 @@ Result<std::vector<int64_t>> Execution::grid() {
 
 Result<Unit> Execution::run_workgroup(std::array<int64_t, 3> group) {
   group_ = group;
+  exited_ = false;
   return run(f_.body);
 }
 
@@ -212,6 +246,7 @@ Result<Unit> Execution::run(BlockId block) {
     if (steps_left_-- <= 0) return fail(inst, fmt::format("more than {} operations", max_steps_));
     TRY(require_set(inst));
     TRY(step(inst));
+    if (exited_) break;
     if (witness_ && info(inst.op).effect != Effect::control) witness_->ran(f_, inst, env_);
   }
   return Unit{};
@@ -223,8 +258,10 @@ Result<Unit> Execution::step(const Func::Inst& inst) {
       env_[inst.results[0]] = {static_cast<uint64_t>(group_[static_cast<size_t>(inst.attr.imm)])};
       return Unit{};
     case Op::load:
+    case Op::gather:
       return load(inst);
     case Op::store:
+    case Op::scatter:
       return store(inst);
     case Op::shared:
       shared(inst);
@@ -244,6 +281,24 @@ Result<Unit> Execution::step(const Func::Inst& inst) {
       return loop(inst);
     case Op::cond:
       return cond(inst);
+    case Op::while_loop:
+      return while_loop(inst);
+    case Op::atomic_add:
+      return atomic_add(inst);
+    case Op::arrive:
+      return arrive(inst);
+    case Op::exit_if:
+      exited_ = integer(inst.args[0]) != 0;
+      return Unit{};
+    case Op::assume_multiple:
+    case Op::assume_range:
+      return check_promise(f_, inst, integer(inst.args[0]));
+    case Op::assert:
+      if (integer(inst.args[0]) == 0) return tl::unexpected(failed_assert(f_, inst, group_));
+      return Unit{};
+    case Op::print:
+      if (printed_) printed_->push_back(printed_line(f_, inst, env_[inst.args[0]][0], group_));
+      return Unit{};
     case Op::yield:
       return Unit{};
     default:
@@ -273,6 +328,7 @@ Result<Unit> Execution::loop(const Func::Inst& inst) {
     env_[index] = {encode_int(f_.type(index).elem, i)};
     assign(carried, std::move(values));
     TRY(run(body));
+    if (exited_) return Unit{};
     values = yielded(body);
     if (left(i) <= static_cast<uint64_t>(by)) break;  // i + by may be past the last i64
   }
@@ -283,7 +339,24 @@ Result<Unit> Execution::loop(const Func::Inst& inst) {
 Result<Unit> Execution::cond(const Func::Inst& inst) {
   const BlockId block = inst.blocks[integer(inst.args[0]) != 0 ? 0 : 1];
   TRY(run(block));
-  assign(inst.results, yielded(block));
+  if (!exited_) assign(inst.results, yielded(block));
+  return Unit{};
+}
+
+Result<Unit> Execution::while_loop(const Func::Inst& inst) {
+  std::vector<Raw> values;
+  for (const ValueId v : inst.args) values.push_back(env_[v]);
+  for (;;) {
+    assign(f_.blocks[inst.blocks[0]].params, values);
+    TRY(run(inst.blocks[0]));
+    if (exited_) return Unit{};
+    if (yielded(inst.blocks[0])[0][0] == 0) break;
+    assign(f_.blocks[inst.blocks[1]].params, std::move(values));
+    TRY(run(inst.blocks[1]));
+    if (exited_) return Unit{};
+    values = yielded(inst.blocks[1]);
+  }
+  assign(inst.results, std::move(values));
   return Unit{};
 }
 
@@ -317,18 +390,37 @@ tl::unexpected<Error> Execution::at(const Func::Inst& inst, Error e) const {
 /// The elements of a tile of `extent`, at the index in args 1.., that lie within the edges of the memory in args[0].
 Result<Execution::Box> Execution::inside(const Func::Inst& inst, const Coord& extent) const {
   const Place& place = places_.at(inst.args[0]);
+  const bool by_row = inst.op == Op::gather || inst.op == Op::scatter;
   Coord kept = extent;
   int64_t base = 0;
   for (size_t d = 0; d < extent.size(); d++) {
     const int64_t index = integer(inst.args[1 + d]);
     if (index < 0)
       return fail(inst, fmt::format("index {} in dimension {} of {} is below 0", index, d, name(inst.args[0])));
-    kept[d] = std::clamp<int64_t>(place.size[d] - index, 0, extent[d]);
+    if (d > 0 || !by_row) kept[d] = std::clamp<int64_t>(place.size[d] - index, 0, extent[d]);
     base += kept[d] == 0 ? 0 : index * place.strides[d];
   }
   Box box{offsets(kept, dense_strides(extent)), offsets(kept, place.strides)};
   for (int64_t& address : box.in_memory) address += base;
+  if (by_row) move_rows(inst, extent, box);
   return box;
+}
+
+/// Row i of the tile is row index + number[i] of the memory, or nowhere.
+void Execution::move_rows(const Func::Inst& inst, const Coord& extent, Box& box) const {
+  const Place& place = places_.at(inst.args[0]);
+  const Raw& numbers = env_[inst.args[1 + extent.size()]];
+  const int64_t row_elements = dense_strides(extent)[0];
+  Box moved;
+  for (size_t e = 0; e < box.in_tile.size(); e++) {
+    const int64_t i = box.in_tile[e] / row_elements;
+    const int64_t number = decode_int(types::i32, numbers[static_cast<size_t>(i)]);
+    const int64_t row = integer(inst.args[1]) + number;
+    if (row < 0 || row >= place.size[0]) continue;
+    moved.in_tile.push_back(box.in_tile[e]);
+    moved.in_memory.push_back(box.in_memory[e] + (number - i) * place.strides[0]);
+  }
+  box = std::move(moved);
 }
 
 Result<Unit> Execution::load(const Func::Inst& inst) {
@@ -352,6 +444,27 @@ Result<Unit> Execution::store(const Func::Inst& inst) {
   return Unit{};
 }
 
+Result<Unit> Execution::atomic_add(const Func::Inst& inst) {
+  const ValueId tile = inst.args.back();
+  TRY_ASSIGN(const Box box, inside(inst, f_.type(tile).shape));
+  const Place& place = places_.at(inst.args[0]);
+  for (size_t i = 0; i < box.in_tile.size(); i++) {
+    uint64_t& at = place.data[box.in_memory[i]];
+    at = low_bits(f_.type(tile).elem, at + env_[tile][static_cast<size_t>(box.in_tile[i])]);
+  }
+  return Unit{};
+}
+
+Result<Unit> Execution::arrive(const Func::Inst& inst) {
+  const Place& place = places_.at(inst.args[0]);
+  TRY_ASSIGN(const Box box, inside(inst, Coord(place.size.size(), 1)));
+  uint64_t before = 0;
+  for (const int64_t at : box.in_memory)
+    before = std::exchange(place.data[at], low_bits(types::u32, place.data[at] + 1));
+  env_[inst.results[0]] = {before};
+  return Unit{};
+}
+
 /// New contents are all ones: NaN, -1 or the largest number, whichever hurts.
 void Execution::empty(const Func::Inst& inst) {
   const Type& type = f_.type(inst.results[0]);
@@ -366,12 +479,43 @@ void Execution::shared(const Func::Inst& inst) {
 
 }  // namespace
 
+namespace {
+std::string place_of(const Func& f, const Func::Inst& inst) {
+  return inst.loc.line == 0 ? fmt::format("kernel {}", f.name)
+                            : fmt::format("kernel {}: {}:{}", f.name, inst.loc.line, inst.loc.col);
+}
+}  // namespace
+
+std::string printed_line(const Func& f, const Func::Inst& print, uint64_t raw, const std::array<int64_t, 3>& group) {
+  const lathe::Type elem = f.type(print.args[0]).elem;
+  const std::string value =
+      elem.is_float() ? fmt::format("{}", decode(elem, raw)) : fmt::format("{}", decode_int(elem, raw));
+  return fmt::format("{}: {} (workgroup {})", print.attr.text, value, fmt::join(group, ", "));
+}
+
+Error failed_assert(const Func& f, const Func::Inst& assertion, const std::array<int64_t, 3>& group) {
+  return {Error::Code::bad_input, fmt::format("{}: assert: {} (workgroup {})", place_of(f, assertion),
+                                              assertion.attr.text, fmt::join(group, ", "))};
+}
+
+Result<Unit> check_promise(const Func& f, const Func::Inst& assume, int64_t value) {
+  const auto broken = [&](std::string_view what) {
+    return bad_input(fmt::format("{}: {} is not {}", place_of(f, assume), value, what));
+  };
+  if (assume.op == Op::assume_multiple)
+    return value % assume.attr.imm == 0 ? Result<Unit>() : broken(fmt::format("a multiple of {}", assume.attr.imm));
+  const int64_t least = assume.attr.shape[0], most = assume.attr.shape[1];
+  return value >= least && value <= most ? Result<Unit>() : broken(fmt::format("{} to {}", least, most));
+}
+
 Result<Unit> interpret(const Func& f, std::map<std::string, HostTensor>& tensors,
-                       const std::map<std::string, uint64_t>& scalars, int64_t max_steps, Witness* witness) {
-  Execution run(f, max_steps, witness);
+                       const std::map<std::string, uint64_t>& scalars, int64_t max_steps, Witness* witness,
+                       std::vector<std::string>* printed) {
+  Execution run(f, max_steps, witness, printed);
   TRY(run.run_head());
   TRY(run.bind(tensors, scalars));
   TRY_ASSIGN(const std::vector<int64_t> grid, run.grid());
+  TRY(run.bind_workspaces(grid[0] * grid[1] * grid[2]));
   for (int64_t z = 0; z < grid[2]; z++)
     for (int64_t y = 0; y < grid[1]; y++)
       for (int64_t x = 0; x < grid[0]; x++) TRY(run.run_workgroup({x, y, z}));

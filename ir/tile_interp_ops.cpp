@@ -283,6 +283,36 @@ Raw transpose(const Operand& x, const Coord& order, const Coord& shape) {
   return gather(x, shape, strides);
 }
 
+/// Offsets in row-major `outer` of the box of `inner` at `offset`.
+std::vector<int64_t> box(const Coord& inner, const Coord& outer, const Coord& offset) {
+  const Coord strides = dense_strides(outer);
+  std::vector<int64_t> at = offsets(inner, strides);
+  for (size_t d = 0; d < outer.size(); d++)
+    for (int64_t& a : at) a += offset[d] * strides[d];
+  return at;
+}
+
+Raw slice(const Operand& x, const Coord& offset, const Coord& shape) {
+  Raw out;
+  for (const int64_t from : box(shape, x.type.shape, offset)) out.push_back(x.raw[static_cast<size_t>(from)]);
+  return out;
+}
+
+Raw assign(const Operand& x, const Operand& part, const Coord& offset) {
+  Raw out = x.raw;
+  const std::vector<int64_t> to = box(part.type.shape, x.type.shape, offset);
+  for (size_t i = 0; i < to.size(); i++) out[static_cast<size_t>(to[i])] = part.raw[i];
+  return out;
+}
+
+Raw repeat(const Operand& x, int64_t dim, int64_t count) {
+  const auto inner = static_cast<size_t>(dense_strides(x.type.shape)[static_cast<size_t>(dim)]);
+  const auto times = static_cast<size_t>(count);
+  Raw out(x.raw.size() * times);
+  for (size_t i = 0; i < out.size(); i++) out[i] = x.raw[i / (inner * times) * inner + i % inner];
+  return out;
+}
+
 Raw iota(const Coord& shape, int64_t dim) {
   Coord strides(shape.size(), 0);
   strides[static_cast<size_t>(dim)] = 1;
@@ -317,20 +347,32 @@ std::vector<Value> fold(const std::vector<Value>& x, const Coord& shape, int64_t
   return out;
 }
 
-Raw reduce(const Operand& x, int64_t dim, ReduceKind kind) {
+/// Each element with those before it in dimension `dim`, in order.
+template <class Value, class F>
+std::vector<Value> running(std::vector<Value> x, const Coord& shape, int64_t dim, F f) {
+  const auto d = static_cast<size_t>(dim);
+  const auto extent = static_cast<size_t>(shape[d]), inner = static_cast<size_t>(dense_strides(shape)[d]);
+  for (size_t i = 0; i < x.size(); i++)
+    if (i / inner % extent != 0) x[i] = f(x[i - inner], x[i]);
+  return x;
+}
+
+/// reduce, or scan.
+Raw combined(Op op, const Operand& x, int64_t dim, ReduceKind kind) {
   const Coord& shape = x.type.shape;
   const lathe::Type elem = x.type.elem;
+  const auto apply = [&](const auto& values, auto f) {
+    return op == Op::scan ? running(values, shape, dim, f) : fold(values, shape, dim, f);
+  };
   if (elem.is_float()) {
-    const Doubles values = to_doubles(x);
     const auto f = kind == ReduceKind::sum ? [](double a, double b) { return a + b; }
                                            : (kind == ReduceKind::max ? larger : smaller);
-    return from_doubles(elem, fold(values, shape, dim, f));
+    return from_doubles(elem, apply(to_doubles(x), f));
   }
-  const Ints values = to_ints(x);
   const auto f = kind == ReduceKind::sum   ? add_wrap
                  : kind == ReduceKind::max ? [](int64_t a, int64_t b) { return std::max(a, b); }
                                            : [](int64_t a, int64_t b) { return std::min(a, b); };
-  return from_ints(elem, fold(values, shape, dim, f));
+  return from_ints(elem, apply(to_ints(x), f));
 }
 
 /// a (m x k) * b (k x n) + c, row by row so that the inner loop runs along rows of b and of the sums.
@@ -430,13 +472,21 @@ Result<Raw> evaluate(Op op, const Attr& attr, const std::vector<Operand>& args, 
       return broadcast(args[0], result.shape);
     case Op::transpose:
       return transpose(args[0], attr.shape, result.shape);
+    case Op::item:
     case Op::reshape:
     case Op::convert:
       return args[0].raw;
     case Op::view:
       return reinterpret(args[0], result);
     case Op::reduce:
-      return reduce(args[0], attr.imm, static_cast<ReduceKind>(attr.kind));
+    case Op::scan:
+      return combined(op, args[0], attr.imm, static_cast<ReduceKind>(attr.kind));
+    case Op::slice:
+      return slice(args[0], attr.offset, result.shape);
+    case Op::assign:
+      return assign(args[0], args[1], attr.offset);
+    case Op::repeat:
+      return repeat(args[0], attr.imm, attr.count);
     case Op::mma:
     case Op::mma_scaled:
       return multiply(args, result);

@@ -132,10 +132,11 @@ Result<Unit> Parser::parameters() {
 Result<Unit> Parser::parameter() {
   TRY_ASSIGN(const Token who, name("a parameter"));
   TRY(expect(":", "after the parameter"));
-  const bool packed = accept("packed");
+  const bool packed = accept("packed"), workspace = !packed && accept("workspace");
   TRY_ASSIGN(const lathe::Type elem, element_type());
   if (!is("[")) {
-    if (packed) return fail(who.loc, "a packed parameter needs sizes");
+    if (packed || workspace)
+      return fail(who.loc, fmt::format("a {} needs sizes", packed ? "packed parameter" : "workspace"));
     return declare(who.text, b_.scalar(std::string(who.text), elem).id, who.loc, false);
   }
   TRY_ASSIGN(const std::vector<std::string> extents, sizes());
@@ -143,7 +144,9 @@ Result<Unit> Parser::parameter() {
   if (accept("stride")) {
     TRY_ASSIGN(strides, sizes());
   }
-  return declare(who.text, b_.view(std::string(who.text), elem, extents, packed, strides).id, who.loc, false);
+  const V view = b_.view(std::string(who.text), elem, extents, packed, strides);
+  b_.f_.params.back().workspace = workspace;
+  return declare(who.text, view.id, who.loc, false);
 }
 
 Result<std::vector<std::string>> Parser::sizes() {
@@ -251,6 +254,7 @@ Result<Unit> Parser::statement() {
   const Token& t = peek();
   if (is("for")) return loop();
   if (is("if")) return cond();
+  if (is("while")) return while_loop();
   if (t.kind == Token::Kind::name && is("=", 1)) return assignment();
   if (t.kind != Token::Kind::name || !is("(", 1))
     return fail(t.loc, fmt::format("expected a statement, found {}", quoted(t)));
@@ -372,13 +376,84 @@ Result<Unit> Parser::loop() {
   return built();
 }
 
+Result<V> Parser::condition(std::string_view what) {
+  TRY_ASSIGN(const Expr e, expression());
+  TRY_ASSIGN(const V v, materialize(e));
+  if (v.id == kNone || !same_type(b_.type(v), scalar_of(types::boolean)))
+    return fail(e.loc, fmt::format("{} is not a scalar bool", what));
+  return v;
+}
+
+/// while condition { .. }, or, where the condition takes statements, while { .. yield(condition) } do { .. }.
+Result<Unit> Parser::while_loop() {
+  const Loc loc = peek().loc;
+  at_++;
+  const bool statements = is("{");
+  Names names;
+  size_t body_at = at_;
+  if (statements) {
+    Names inside;
+    body_at = find_assigned(at_, inside);
+  }
+  find_assigned(body_at, names);
+  const std::vector<size_t> changed = carried(names);
+  std::vector<V> init;
+  for (size_t v : changed) init.push_back({&b_, vars_[v].value});
+
+  b_.loc_ = loc;
+  Result<Unit> inside = Unit{};
+  const auto read_condition = [&]() -> Result<V> {
+    if (!statements) return condition("the condition");
+    at_++;
+    while (!is("yield") && peek().kind != Token::Kind::end) TRY(statement());
+    TRY(expect("yield", "at the end of a condition"));
+    TRY(expect("(", "after yield"));
+    TRY_ASSIGN(const V v, condition("the condition"));
+    TRY(expect(")", "after the condition"));
+    TRY(expect("}", "after the condition's yield"));
+    TRY(expect("do", "after a condition in braces"));
+    return v;
+  };
+  const auto test = [&](const std::vector<V>& params) -> V {
+    const size_t mark = vars_.size();
+    for (size_t n = 0; n < changed.size(); n++) take(changed[n], params[n]);
+    std::vector<ValueId> held;
+    for (const Variable& v : vars_) held.push_back(v.value);
+    auto v = read_condition();
+    if (!v) inside = tl::unexpected(v.error());
+    leave(mark);
+    for (size_t n = 0; inside && n < mark; n++)
+      if (vars_[n].value != held[n])
+        inside = fail(vars_[n].loc, fmt::format("the condition of a while assigns '{}'", vars_[n].name));
+    b_.loc_ = loc;
+    return v ? *v : b_.literal(types::boolean, 0, 0);
+  };
+  const auto body = [&](const std::vector<V>& params) -> std::vector<V> {
+    const size_t mark = vars_.size();
+    for (size_t n = 0; n < changed.size(); n++) take(changed[n], params[n]);
+    if (inside) inside = block();
+    std::vector<V> next;
+    for (size_t n = 0; n < changed.size(); n++) {
+      next.push_back({&b_, vars_[changed[n]].value});
+      if (inside && !same_type(type(changed[n]), b_.type(params[n])))
+        inside = fail(vars_[changed[n]].loc,
+                      fmt::format("'{}' is {} before the loop and {} after a turn", vars_[changed[n]].name,
+                                  to_string(b_.type(params[n])), to_string(type(changed[n]))));
+    }
+    leave(mark);
+    b_.loc_ = loc;
+    return next;
+  };
+  const std::vector<V> results = b_.while_loop(init, test, body);
+  TRY(inside);
+  for (size_t n = 0; n < changed.size(); n++) take(changed[n], results[n]);
+  return built();
+}
+
 Result<Unit> Parser::cond() {
   const Loc loc = peek().loc;
   at_++;
-  TRY_ASSIGN(const Expr e, expression());
-  TRY_ASSIGN(const V condition, materialize(e));
-  if (condition.id == kNone || !same_type(b_.type(condition), scalar_of(types::boolean)))
-    return fail(e.loc, "the condition is not a scalar bool");
+  TRY_ASSIGN(const V condition, this->condition("the condition"));
   Names names;
   for (size_t end = find_assigned(at_, names); tokens_[end].text == "else" && end + 1 < tokens_.size();)
     end = find_assigned(end + 1, names);

@@ -92,7 +92,7 @@ Result<Parser::Expr> Parser::primary() {
   TRY_ASSIGN(const Token variable, name("a value"));
   const auto found = index_.find(variable.text);
   if (found == index_.end()) return fail(t.loc, fmt::format("unknown name {}", quoted(t)));
-  if (is("[")) return fail(peek().loc, "only the first operand of load and store is indexed");
+  if (is("[")) return fail(peek().loc, "only a view that is the first operand is indexed");
   e.value = {&b_, vars_[found->second].value};
   return e;
 }
@@ -202,8 +202,23 @@ Result<Unit> Parser::attribute(char letter, Attr& attr) {
       return Unit{};
     }
     case 'S':
+    case 'r':
     case 'p': {
       TRY_ASSIGN(attr.shape, extents());
+      return Unit{};
+    }
+    case 'm':
+      if (t.kind != Token::Kind::string)
+        return fail(t.loc, fmt::format("expected a text in quotes, found {}", quoted(t)));
+      attr.text = t.text;
+      at_++;
+      return Unit{};
+    case 'o': {
+      TRY_ASSIGN(attr.offset, extents());
+      return Unit{};
+    }
+    case 'c': {
+      TRY_ASSIGN(attr.count, integer("a count"));
       return Unit{};
     }
     case 'k':

@@ -59,6 +59,8 @@ class Parser {
   Result<Unit> pin(const Expr& value);
   Result<Unit> loop();
   Result<Unit> cond();
+  Result<Unit> while_loop();
+  Result<V> condition(std::string_view what);
   Result<Unit> yield();
   size_t find_assigned(size_t at, Names& names) const;
   std::vector<size_t> carried(const Names& assigned) const;

@@ -180,12 +180,19 @@ class Printer {
       case 'T':
         return to_string(a.elem);
       case 'S':
+      case 'r':
       case 'p':
         return list(a.shape);
       case 'D':
         return to_string(a.elem) + list(a.shape);
       case 'k':
         return kKinds[a.kind];
+      case 'o':
+        return list(a.offset);
+      case 'c':
+        return std::to_string(a.count);
+      case 'm':
+        return '"' + a.text + '"';
       default:
         return std::to_string(a.imm);
     }
@@ -233,7 +240,11 @@ class Printer {
     std::vector<std::string> parts;
     for (const Param& p : f_.params) {
       const Type& t = f_.type(p.value);
-      std::string s = fmt::format("{}: {}{}", name(p.value), t.packed ? "packed " : "", to_string(t.elem));
+      std::string s = fmt::format("{}: {}{}", name(p.value),
+                                  t.packed      ? "packed "
+                                  : p.workspace ? "workspace "
+                                                : "",
+                                  to_string(t.elem));
       if (!t.is_scalar()) s += sizes(p.sizes);
       if (!p.strides.empty()) s += " stride " + sizes(p.strides);
       parts.push_back(s);
@@ -361,6 +372,8 @@ class Printer {
       const auto& inst = f_.insts[id];
       if (inst.op == Op::loop)
         loop(inst, position_[id], scope);
+      else if (inst.op == Op::while_loop)
+        while_loop(inst, position_[id], scope);
       else if (inst.op == Op::cond)
         cond(inst, scope);
       else if (inst.op != Op::yield && inst.op != Op::constant)
@@ -413,11 +426,12 @@ class Printer {
     return n;
   }
 
-  void loop(const Func::Inst& inst, int position, const Scope& scope) {
-    const auto& params = f_.blocks[inst.blocks[0]].params;
+  /// The variables a loop carries: operands from `first` on, block parameters from `first_param` on.
+  std::vector<int> carry(const Func::Inst& inst, size_t first, size_t first_param, int position, const Scope& scope) {
+    const auto& params = f_.blocks[inst.blocks.back()].params;
     std::vector<int> carried;
-    for (size_t i = 3; i < inst.args.size(); i++) {
-      const ValueId init = inst.args[i], result = inst.results[i - 3], param = params[i - 2];
+    for (size_t i = 0; i < inst.results.size(); i++) {
+      const ValueId init = inst.args[first + i], result = inst.results[i], param = params[first_param + i];
       const int last = carried.empty() ? -1 : carried.back(), own = primary_[init], aim = target(result);
       const auto free = [&](int v, int after) { return v > last && assignable(v, scope) && spent(v, after, scope); };
       if (own >= 0 && free(own, position)) {
@@ -429,6 +443,39 @@ class Printer {
       carried.push_back(take_aim ? aim : declare(scope.block, wish({param, result, init})));
       copy(carried.back(), init);
     }
+    return carried;
+  }
+
+  /// The condition in a block of its own, so that it may be any statements.
+  void while_loop(const Func::Inst& inst, int position, const Scope& scope) {
+    const std::vector<int> carried = carry(inst, 0, 0, position, scope);
+    const std::vector<int> before = assigned(carried);
+    const auto begin = [&](BlockId block) {
+      const auto& params = f_.blocks[block].params;
+      for (size_t i = 0; i < carried.size(); i++) {
+        take(carried[i], params[i]);
+        if (block == inst.blocks[1]) repin(carried[i], params[i], f_.type(inst.args[i]).layout);
+      }
+    };
+    line("while {");
+    Scope condition = enter(inst.blocks[0], {});
+    begin(inst.blocks[0]);
+    statements(condition);
+    line(fmt::format("yield({})", typed(f_.insts[f_.blocks[inst.blocks[0]].insts.back()].args[0])));
+    leave(condition);
+    line("} do {");
+    Scope body = enter(inst.blocks[1], carried);
+    begin(inst.blocks[1]);
+    statements(body);
+    touch(body, before);
+    leave(body);
+    line("}");
+    finish(inst, carried, [&](size_t i) { return f_.type(inst.args[i]).layout; });
+  }
+
+  void loop(const Func::Inst& inst, int position, const Scope& scope) {
+    const auto& params = f_.blocks[inst.blocks[0]].params;
+    const std::vector<int> carried = carry(inst, 3, 1, position, scope);
     std::string text = fmt::format("{} .. {}", typed(inst.args[0]), typed(inst.args[1]));
     if (typed(inst.args[2]) != "1") text += " step " + typed(inst.args[2]);
     if (inst.attr.imm) text += fmt::format(" stages {}", inst.attr.imm);

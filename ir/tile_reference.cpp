@@ -21,6 +21,14 @@ const char* attribute_form(char letter) {
       return "[order]";
     case 'd':
       return "dim";
+    case 'm':
+      return "\"text\"";
+    case 'r':
+      return "[least, most]";
+    case 'o':
+      return "[offsets]";
+    case 'c':
+      return "count";
     case 'k':
       return "sum|max|min";
     default:
@@ -62,6 +70,7 @@ std::string precedences() {
 
 std::string usage(Op op) {
   if (op == Op::loop) return "for i in lo .. hi step s stages n { .. }";
+  if (op == Op::while_loop) return "while condition { .. } or while { .. yield(condition) } do { .. }";
   if (op == Op::cond) return "if condition { .. } else { .. }";
   if (op == Op::yield) return "yield(a, ..) at the end of grid { .. }";
   const OpInfo& row = info(op);

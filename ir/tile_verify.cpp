@@ -115,8 +115,26 @@ class Verifier {
           return bad_input(fmt::format("view '{}' is {}, but size {} is {}", who, to_string(t), i, size));
       }
       TRY(strides(p, who));
+      if (p.workspace) TRY(workspace(p, who));
     }
     return Unit{};
+  }
+
+  /// Nothing but workspaces is as long as there are workgroups.
+  Result<Unit> workspace(const Param& p, const std::string& who) {
+    const ValueId groups = p.sizes[0];
+    bool own = f_.type(p.value).shape[0] < 0 && p.strides.empty() && !f_.type(p.value).packed;
+    for (const Param& other : f_.params)
+      for (size_t i = 0; i < other.sizes.size(); i++)
+        own = own && (other.sizes[i] != groups || (other.workspace && i == 0));
+    for (size_t i = 1; i < p.sizes.size(); i++) own = own && f_.type(p.value).shape[i] > 0;
+    f_.walk(f_.grid, [&](BlockId, size_t, InstId id) {
+      for (ValueId a : f_.insts[id].args) own = own && a != groups;
+    });
+    if (own) return Unit{};
+    return bad_input(fmt::format(
+        "the first size of workspace '{}' must be a name of its own, for the number of workgroups, the others numbers",
+        who));
   }
 
   Result<Unit> strides(const Param& p, const std::string& who) {
@@ -202,10 +220,11 @@ class Verifier {
       if (a >= f_.values.size() || !visible_[a])
         return bad_input(fmt::format("{}: an operand is not defined here", row.name));
     TRY(allowed(inst, where));
-    const bool nests = inst.op == Op::loop || inst.op == Op::cond;
+    const bool nests = inst.op == Op::loop || inst.op == Op::cond || inst.op == Op::while_loop;
     if (!nests && !inst.blocks.empty()) return bad_input(fmt::format("{}: nested blocks", row.name));
     if (inst.op == Op::loop) TRY(loop(inst));
     if (inst.op == Op::cond) TRY(cond(inst));
+    if (inst.op == Op::while_loop) TRY(while_loop(inst));
     if (inst.op == Op::yield && !inst.results.empty()) return bad_input("yield: has a result");
     if (row.effect != Effect::control) TRY(typed(inst));
     for (ValueId r : inst.results) TRY(define(r, id));
@@ -252,6 +271,16 @@ class Verifier {
     params.insert(params.end(), carried.begin(), carried.end());
     TRY(results(inst, carried));
     return block(inst.blocks[0], Where::body, params, &carried);
+  }
+
+  Result<Unit> while_loop(const Func::Inst& inst) {
+    if (inst.blocks.size() != 2) return bad_input("while_loop: needs a condition and a body");
+    std::vector<Type> carried;
+    for (ValueId a : inst.args) carried.push_back(f_.type(a));
+    TRY(results(inst, carried));
+    const std::vector<Type> condition{scalar_of(types::boolean)};
+    TRY(block(inst.blocks[0], Where::body, carried, &condition));
+    return block(inst.blocks[1], Where::body, carried, &carried);
   }
 
   Result<Unit> cond(const Func::Inst& inst) {

@@ -10,6 +10,10 @@ enum class TargetKind { matrix, matrix_16, matrix_tight, matrix_small, matrix_wi
 constexpr int64_t kManyRows = int64_t{1} << 40;
 constexpr int64_t kEnoughSubgroups = 2048;  ///< fill a large device with a few workgroups a core
 
+constexpr int64_t kSharedRows = 8;      ///< rows of up to so many tokens may share k among workgroups
+constexpr int64_t kFewWorkgroups = 64;  ///< a grid this small leaves most of a large device idle
+constexpr int kSharedGroups = 4;
+
 struct Row {
   TargetKind kind;
   ScheduleRow row;
@@ -74,7 +78,11 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
       continue;
     }
     if (out.rows.empty()) out.packed = *packed;
-    if (out.packed == *packed) out.rows.push_back(row);
+    if (out.packed != *packed) continue;
+    out.rows.push_back(row);
+    if (row.max_m > kSharedRows) continue;
+    out.rows.push_back(row);  // stores the same
+    out.rows.back().schedule.k_groups = kSharedGroups;
   }
   if (out.rows.empty()) return tl::unexpected(*refused);
   return out;
@@ -85,13 +93,17 @@ Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int
   const auto rank = [&](const ScheduleRow& r) { return std::pair(r.max_m < m, r.max_m < m ? -r.max_m : r.max_m); };
   const ScheduleRow* best = nullptr;
   for (const ScheduleRow& r : schedules.rows) {
-    if (best && rank(r) > rank(*best)) continue;
+    if (r.schedule.k_groups > 1 || (best && rank(r) > rank(*best))) continue;
     const bool same = best && rank(r) == rank(*best);
     const int64_t workgroups = (n + r.schedule.tile_n - 1) / r.schedule.tile_n;
     const bool fills = same && workgroups * best->schedule.split[2] >= kEnoughSubgroups;
     if (!same || (!fills && k >= r.schedule.tile_k)) best = &r;
   }
-  return best->schedule;
+  Schedule chosen = best->schedule;
+  const int64_t tiles = (n + chosen.tile_n - 1) / chosen.tile_n;
+  if (best->max_m <= kSharedRows && tiles < kFewWorkgroups && k >= 2 * kSharedGroups * chosen.tile_k)
+    chosen.k_groups = kSharedGroups;
+  return chosen;
 }
 
 }  // namespace lathe

@@ -13,10 +13,11 @@ struct Schedule {
   std::array<int, 3> split{1, 1, 1};   ///< subgroups along weight rows, tokens, k
   int stages = 2;                      ///< turns in flight
   bool factor_on_accumulator = false;  ///< where a weight's scale lands
+  int k_groups = 1;  ///< workgroups that share k; the last to finish adds their sums, always in one order
   bool operator==(const Schedule&) const = default;
 };
 
-/// "n32 m8 k512 s1x1x4 stages2 acc".
+/// "n32 m8 k512 s1x1x4 stages2 acc groups4".
 std::string to_string(const Schedule& s);
 
 }  // namespace lathe

@@ -47,8 +47,9 @@ inline std::vector<TestDevice>& test_devices() {
 
 /// Runs `f` on the device; every view is uploaded, and what the program wrote replaces `tensors`.
 inline Result<Unit> run_on(TestDevice& d, const tile::Func& f, Tensors& tensors,
-                           const std::map<std::string, uint64_t>& scalars = {}) {
-  return run_tile(*d.device, d.target, f, tensors, scalars);
+                           const std::map<std::string, uint64_t>& scalars = {},
+                           std::vector<std::string>* printed = nullptr) {
+  return run_tile(*d.device, d.target, f, tensors, scalars, printed);
 }
 
 /// Random raw bits that are values of the type: small integers (exact everywhere) or anything finite.

@@ -1,9 +1,13 @@
 // Every Tile IR operation on every device found, against the interpreter: same program, same tensors, awkward sizes.
 #include <fmt/format.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <set>
 
+#include "backends/ptx/target.h"
 #include "tests/device_kernel.h"
+#include "tests/scratch_files.h"
 
 using namespace lathe;
 
@@ -23,20 +27,43 @@ std::string difference(const tile::HostTensor& got, const tile::HostTensor& want
 
 std::set<tile::Op> covered;
 
+/// PTX of the program is what ptxas takes, device or not.
+void assemble(const tile::Func& f) {
+  static const bool present = std::system("ptxas --version >/dev/null 2>&1") == 0;
+  if (!present) {
+    MESSAGE("SKIPPED: ptxas is not on PATH");
+    return;
+  }
+  const auto target = ptx_target("sm_80");
+  REQUIRE(target.has_value());
+  const auto compiled = compile(f, *target, {});
+  REQUIRE_MESSAGE(compiled.has_value(), (compiled ? "" : compiled.error().text));
+  const auto code = emit(compiled->func, *target);
+  REQUIRE_MESSAGE(code.has_value(), (code ? "" : code.error().text));
+  const model::ScratchFolder scratch("lathe_device_ops_test");
+  const auto path = scratch.path("kernel.ptx");
+  std::ofstream(path, std::ios::binary) << reinterpret_cast<const char*>(code->code.data());
+  CHECK_MESSAGE(std::system(("ptxas -arch=sm_80 -o /dev/null " + path).c_str()) == 0, tile::print(f));
+}
+
 void check(const std::string& text, Tensors tensors, double relative = 0,
            const std::map<std::string, uint64_t>& scalars = {}) {
   const auto f = tile::parse(text, "test.tile");
   REQUIRE_MESSAGE(f.has_value(), (f ? "" : f.error().text));
+  bool fresh = false;
   for (const BlockId block : {f->grid, f->body})
-    f->walk(block, [&](BlockId, size_t, InstId id) { covered.insert(f->inst(id).op); });
+    f->walk(block, [&](BlockId, size_t, InstId id) { fresh |= covered.insert(f->inst(id).op).second; });
+  if (fresh) assemble(*f);
   Tensors want = tensors;
-  const auto oracle = tile::interpret(*f, want, scalars);
+  std::vector<std::string> want_lines, lines;
+  const auto oracle = tile::interpret(*f, want, scalars, int64_t{1} << 40, nullptr, &want_lines);
   REQUIRE_MESSAGE(oracle.has_value(), (oracle ? "" : oracle.error().text));
   for (TestDevice& d : test_devices()) {
     Tensors got = tensors;
-    const auto status = run_on(d, *f, got, scalars);
+    const auto status = run_on(d, *f, got, scalars, &lines);
     CHECK_MESSAGE(status.has_value(), d.id << ": " << (status ? "" : status.error().text) << "\n" << text);
     if (!status) continue;
+    CHECK(lines == want_lines);
     const std::string wrong = difference(got.at("y"), want.at("y"), relative);
     CHECK_MESSAGE(wrong.empty(), d.id << ": " << wrong << "\n" << text);
   }
@@ -302,6 +329,184 @@ TEST_CASE("rows past an edge read 0 and are not written, NaN there does not leak
        {"w", random_tensor(types::f16, {40, 5}, true, 3)},
        {"y", y}},
       0, {{"ldx", 40}});
+}
+
+TEST_CASE("slices, assignments into slices, repetitions: within a thread and through memory") {
+  const Coord shape{16, 64};
+  const auto kernel = [](const std::string& type, const std::string& body) {
+    return fmt::format(
+        "kernel t(x: {0}[R, C], y: {0}[R, C]) grid [1] subgroups 2 {{\n  a = load(x[0, 0], [16, 64])\n{1}  store(y[0, "
+        "0], r)\n}}\n",
+        type, body);
+  };
+  for (const Type t : {types::f32, types::f16, types::bf16, types::i8, types::i64}) {
+    const Tensors tensors{{"x", random_tensor(t, shape, true, 3)}, {"y", zeros(t, shape)}};
+    for (const char* body :
+         {"  r = slice(a, [8, 32], [8, 32])\n", "  r = slice(a, [3, 5], [7, 33])\n",
+          "  r = assign(a, slice(a, [0, 0], [16, 32]), [0, 32])\n",
+          "  r = assign(a, slice(a, [1, 2], [5, 9]), [11, 7])\n", "  r = repeat(slice(a, [0, 0], [16, 16]), 1, 4)\n",
+          "  r = repeat(slice(a, [0, 0], [4, 64]), 0, 4)\n",
+          "  r = repeat(repeat(slice(a, [5, 5], [3, 5]), 1, 3), 0, 5)\n"})
+      check(kernel(to_string(t), body), tensors);
+  }
+  check(kernel("f32", "  r = a + repeat(reduce(a, 1, max), 1, 64) + repeat(fill(f32[16, 32], 2), 1, 2)\n"),
+        {{"x", random_tensor(types::f32, shape, true, 3)}, {"y", zeros(types::f32, shape)}});
+}
+
+TEST_CASE("running sums, maxima and minima along either dimension, inside lanes, subgroups and workgroups") {
+  int turn = 0;
+  for (const Type t : {types::f32, types::f16, types::i32, types::i64, types::i8, types::u8})
+    for (const int d : {0, 1})
+      for (const int subgroups : {1, 4}) {
+        const char* const kind = std::array{"sum", "max", "min", "sum", "sum"}[static_cast<size_t>(turn++ % 5)];
+        check(fmt::format("kernel t(x: {0}[R, C], y: {0}[R, C]) grid [1] subgroups {1} {{\n  a = load(x[0, 0], {2})\n"
+                          "  store(y[0, 0], scan(a, {3}, {4}))\n}}\n",
+                          to_string(t), subgroups, turn % 3 ? "[16, 64]" : "[3, 256]", d, kind),
+              {{"x", random_tensor(t, {13, 251}, true, 5)}, {"y", zeros(t, {13, 251})}});
+      }
+}
+
+TEST_CASE("rows by number: read and written, in any order, some of them nowhere") {
+  tile::HostTensor numbers{types::i32, {24}, {}};
+  for (int i = 0; i < 24; i++) numbers.raw.push_back(encode_int(types::i32, i * 7 % 29 - 3));
+  for (const Type t : {types::f32, types::f16, types::i8, types::i64}) {
+    const Tensors tensors{{"x", random_tensor(t, {19, 37}, false, 5)}, {"n", numbers}, {"y", zeros(t, {24, 37})}};
+    for (const char* columns : {"32", "64"})
+      for (const char* from : {"x[1, k]", "s[1, k]"})
+        check(fmt::format(
+                  "kernel t(x: {0}[R, C], n: i32[T], y: {0}[T, C]) grid [3] subgroups 2 {{\n  i = group_id(0) * 8\n"
+                  "  s = shared({0}[19, 37])\n  store(s[0, 0], load(x[0, 0], [32, 64]))\n"
+                  "  for k in 0 .. C step {1} {{\n    a = gather({2}, load(n[i], [8]), [8, {1}])\n"
+                  "    store(y[i, k], a)\n  }}\n}}\n",
+                  to_string(t), columns, from),
+              tensors);
+    check(fmt::format("kernel t(x: {0}[R, C], n: i32[T], y: {0}[T, C]) grid [1] subgroups 2 {{\n"
+                      "  scatter(y[2, 4], load(n[0], [16]), load(x[0, 0], [16, 64]))\n}}\n",
+                      to_string(t)),
+          tensors);
+    check(fmt::format(
+              "kernel t(x: {0}[R, C], n: i32[T], y: {0}[T, C]) grid [1] subgroups 2 {{\n  s = shared({0}[20, 40])\n"
+              "  store(s[0, 0], fill({0}[32, 64], 1))\n  scatter(s[2, 4], load(n[0], [16]), load(x[0, 0], [16, "
+              "64]))\n  store(y[0, 0], load(s[0, 0], [32, 64]))\n}}\n",
+              to_string(t)),
+          tensors);
+  }
+  check(
+      "kernel t(x: f32[R], n: i32[T], y: f32[T]) grid [1] subgroups 1 {\n"
+      "  store(y[0], gather(x[0], load(n[0], [32]), [32]))\n}\n",
+      {{"x", random_tensor(types::f32, {19}, false, 5)}, {"n", numbers}, {"y", zeros(types::f32, {24})}});
+}
+
+TEST_CASE("while, early exit, and scalars taken from tiles") {
+  const auto x = random_tensor(types::i32, {8, 32}, true, 9);
+  // Collatz lengths by workgroup, of 32 starts at once; the tile is carried too.
+  check(
+      "kernel t(x: i32[R, C], y: i32[R, C]) grid [R] subgroups 2 {\n  r = group_id(0)\n  n = cast(r, i32) + 1\n"
+      "  a = load(x[r, 0], [1, 32])\n  while n != 1 {\n    if n % 2 == 0 {\n      n = n / 2\n    } else {\n      n = n "
+      "* 3 "
+      "+ 1\n    }\n    a = a + n\n  }\n  store(y[r, 0], a)\n}\n",
+      {{"x", x}, {"y", zeros(types::i32, {8, 32})}});
+  // A condition of several statements, on a tile; no turn at all in some workgroups.
+  check(
+      "kernel t(x: i32[R, C], y: i32[R, C]) grid [R] subgroups 4 {\n  r = group_id(0)\n  a = load(x[r, 0], [1, 32])\n"
+      "  k = 0\n  while {\n    m = item(reduce(a, 1, max))\n    yield((m < 9) & (k < 20))\n  } do {\n    a = a + "
+      "broadcast(reduce(a, 1, sum), [1, 32]) + 1\n    k = k + 1\n  }\n  store(y[r, 0], a + cast(k, i32))\n}\n",
+      {{"x", x}, {"y", zeros(types::i32, {8, 32})}});
+  check(
+      "kernel t(x: i32[R, C], y: i32[R, C], n: i64) grid [R] subgroups 2 {\n  r = group_id(0)\n  a = load(x[r, 0], [1, "
+      "32])\n  exit_if(n <= r)\n  store(y[r, 0], a)\n  for i in 0 .. 9 {\n    if item(reduce(a, 1, min)) < i32(-6) {\n "
+      " "
+      "    exit_if(r % 2 == 1)\n    }\n    a = a - i32(1)\n  }\n  store(y[r, 0], a)\n}\n",
+      {{"x", x}, {"y", zeros(types::i32, {8, 32})}}, 0, {{"n", 5}});
+}
+
+TEST_CASE("atomics and workspaces: the last workgroup to arrive sees what all wrote, launch after launch") {
+  check(
+      "kernel t(x: i32[R, C], y: i32[D, E]) grid [ceildiv(R, 4)] subgroups 2 {\n"
+      "  atomic_add(y[1, 2], load(x[group_id(0) * 4, 0], [4, 16]))\n}\n",
+      {{"x", random_tensor(types::i32, {61, 16}, false, 9)}, {"y", zeros(types::i32, {4, 15})}});
+  const std::string text =
+      "kernel t(x: f32[R, C], part: workspace f32[W, 1, 33], count: workspace u32[W, 1], y: f32[R, C])\n"
+      "    grid [ceildiv(C, 33), R] subgroups 4 {\n  c = group_id(0)\n  r = group_id(1)\n  k = c * 33\n"
+      "  store(part[c * R + r, 0, 0], reshape(load(x[r, k], [1, 33]) + 1, [1, 1, 33]))\n"
+      "  before = arrive(count[c, 0])\n  if before == R - 1 {\n    s = fill(f32[1, 33], 0)\n    for j in 0 .. R {\n"
+      "      s = s * 2 + reshape(load(part[c * R + j, 0, 0], [1, 1, 33]), [1, 33])\n    }\n"
+      "    store(count[c, 0], fill(u32[1, 1], 0))\n    store(y[0, k], s)\n  }\n}\n";
+  const Tensors tensors{{"x", random_tensor(types::f32, {12, 100}, true, 9)}, {"y", zeros(types::f32, {12, 100})}};
+  check(text, tensors);
+  const auto f = tile::parse(text, "t");
+  REQUIRE(f.has_value());
+  Tensors want = tensors;
+  REQUIRE(tile::interpret(*f, want).has_value());
+  for (TestDevice& d : test_devices()) {  // one kernel, again and again: the counters end as they began
+    const auto kernel = Kernel::build(*d.device, d.target, *f, {});
+    REQUIRE(kernel.has_value());
+    const auto bytes = memory_of(tensors.at("x"));
+    auto x = d.device->alloc(bytes.size()), y = d.device->alloc(bytes.size());
+    REQUIRE(x.has_value());
+    REQUIRE(y.has_value());
+    REQUIRE(d.device->upload(**x, 0, bytes).has_value());
+    for (int turn = 0; turn < 5; turn++) {
+      REQUIRE(d.device->upload(**y, 0, std::vector<std::byte>(bytes.size())).has_value());
+      const auto launch =
+          (*kernel)->launch({{{"x", (*x)->address()}, {"y", (*y)->address()}}, {{"R", 12}, {"C", 100}}});
+      REQUIRE_MESSAGE(launch.has_value(), (launch ? "" : launch.error().text));
+      REQUIRE(d.device->run({&*launch, 1}).has_value());
+      std::vector<std::byte> out(bytes.size());
+      REQUIRE(d.device->download(**y, 0, out).has_value());
+      tile::HostTensor got = tensors.at("y");
+      read_memory(out, got);
+      CHECK(got.raw == want.at("y").raw);
+    }
+  }
+}
+
+TEST_CASE("asserts name their line, prints give lines, promises drop masks and are checked") {
+  const auto x = random_tensor(types::i32, {8, 64}, true, 9);
+  const Tensors tensors{{"x", x}, {"y", zeros(types::i32, {8, 64})}};
+  const auto text = [](const char* limit) {
+    return fmt::format(
+        "kernel t(x: i32[R, C], y: i32[R, C]) grid [ceildiv(R, 2), ceildiv(C, 32)] subgroups 2 {{\n"
+        "  assume_multiple(R, 2)\n  assume_multiple(C, 32)\n  assume_range(C, [32, 4096])\n  r = group_id(0) * 2\n"
+        "  for k in 0 .. C step 32 {{\n    a = load(x[r, k], [2, 32])\n    m = item(reshape(reduce(reduce(a, 0, max), "
+        "1, "
+        "max), [1]))\n    print(m, \"max\")\n    print(cast(m, f16) / 2, \"half\")\n    assert(m < {}, \"too large\")\n"
+        "    store(y[r, k], a + m)\n  }}\n}}\n",
+        limit);
+  };
+  check(text("9"), tensors);
+  const auto f = tile::parse(text("2"), "t");
+  REQUIRE(f.has_value());
+  Tensors t = tensors;
+  const auto oracle = tile::interpret(*f, t);
+  REQUIRE_FALSE(oracle.has_value());
+  CHECK(oracle.error().text == "kernel t: 11:5: assert: too large (workgroup 0, 0, 0)");
+  for (TestDevice& d : test_devices()) {
+    Tensors got = tensors;
+    const auto status = run_on(d, *f, got);
+    REQUIRE_FALSE(status.has_value());
+    CHECK(status.error().text == oracle.error().text);
+    Tensors other{{"x", random_tensor(types::i32, {7, 64}, true, 9)}, {"y", zeros(types::i32, {7, 64})}};
+    const auto refused = run_on(d, *f, other);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().text == "kernel t: 2:3: 7 is not a multiple of 2");
+  }
+}
+
+TEST_CASE("rows of 1 to 7 bits an element, from any element on, beside other threads' elements") {
+  for (const char* name : {"u1", "u2", "u3", "u4", "u5", "u6", "u7", "i3", "i6"}) {
+    const Type t = *parse_type(name);
+    const Tensors tensors{{"x", random_tensor(t, {5, 43}, false, 9)}, {"y", random_tensor(t, {5, 43}, false, 2)}};
+    for (const char* at : {"3", "8", "n"})
+      check(fmt::format("kernel t(x: {0}[R, C], y: {0}[R, C], n: i64) grid [2] subgroups 2 {{\n  r = group_id(0) * 3\n"
+                        "  store(y[r, n + 1], load(x[r, {1}], [3, 32]))\n}}\n",
+                        name, at),
+            tensors, 0, {{"n", 5}});
+    check(fmt::format("kernel t(x: {0}[R, C], y: {0}[R, C]) grid [1] subgroups 1 {{\n"
+                      "  store(y[0, 0], load(x[0, 0], [5, 64]))\n}}\n",
+                      name),
+          tensors);
+  }
 }
 
 TEST_CASE("every operation of the table ran on a device") {

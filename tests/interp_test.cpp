@@ -203,6 +203,26 @@ std::vector<Row> tile_rows() {
        {tensor(kF16, {2}, {1, -2})},
        [](Builder& b, const Tiles& x) { return b.view_as(x[0], types::u32); },
        tensor(types::u32, {1}, {static_cast<double>(0xC0003C00u)})},
+      {Op::slice,
+       {tensor(kI8, {2, 4}, {1, 2, 3, 4, 5, 6, 7, 8})},
+       [](Builder& b, const Tiles& x) {
+         return b.slice(x[0], {1, 1}, {1, 2});
+       },
+       tensor(kI8, {1, 2}, {6, 7})},
+      {Op::assign,
+       {tensor(kI8, {2, 3}, {1, 2, 3, 4, 5, 6}), tensor(kI8, {2, 1}, {8, 9})},
+       [](Builder& b, const Tiles& x) {
+         return b.assign(x[0], x[1], {0, 2});
+       },
+       tensor(kI8, {2, 3}, {1, 2, 8, 4, 5, 9})},
+      {Op::repeat,
+       {tensor(kU4, {2, 2}, {1, 2, 3, 4})},
+       [](Builder& b, const Tiles& x) { return b.repeat(x[0], 1, 2); },
+       tensor(kU4, {2, 4}, {1, 1, 2, 2, 3, 3, 4, 4})},
+      {Op::repeat,
+       {tensor(kU4, {2, 2}, {1, 2, 3, 4})},
+       [](Builder& b, const Tiles& x) { return b.repeat(x[0], 0, 2); },
+       tensor(kU4, {4, 2}, {1, 2, 1, 2, 3, 4, 3, 4})},
       {Op::convert,
        {tensor(kI8, {3}, {1, -2, 3})},
        [](Builder& b, const Tiles& x) { return b.op(Op::convert, x); },
@@ -239,6 +259,18 @@ std::vector<Row> sum_rows() {
        {tensor(kI8, {2}, {100, 100})},
        [](Builder& b, const Tiles& x) { return b.reduce(x[0], 0, ReduceKind::sum); },
        tensor(kI8, {1}, {-56})},
+      {Op::scan,
+       {tensor(kF16, {1, 4}, {2048, 1, 1, -2})},
+       [](Builder& b, const Tiles& x) { return b.scan(x[0], 1, ReduceKind::sum); },
+       tensor(kF16, {1, 4}, {2048, 2049, 2050, 2048})},
+      {Op::scan,
+       {tensor(kI8, {3, 2}, {100, 5, 100, -7, 1, 9})},
+       [](Builder& b, const Tiles& x) { return b.scan(x[0], 0, ReduceKind::sum); },
+       tensor(kI8, {3, 2}, {100, 5, -56, -2, -55, 7})},
+      {Op::scan,
+       {tensor(kF32, {4}, {kNan, 2, 5, 3})},
+       [](Builder& b, const Tiles& x) { return b.scan(x[0], 0, ReduceKind::max); },
+       tensor(kF32, {4}, {kNan, 2, 5, 5})},
       {Op::mma,
        {tensor(kF16, {2, 3}, {1, 2, 3, 4, 5, 6}), tensor(kF16, {3, 1}, {1, 10, 100}), tensor(kF32, {2, 1}, {0.5, -1})},
        mma,
@@ -283,6 +315,24 @@ std::vector<Row> scalar_and_memory_rows() {
        {tensor(kU4, {2}, {1, 15})},
        [](Builder&, const Tiles& x) { return x[0]; },
        tensor(kU4, {2}, {1, 15})},
+      // Row numbers from 1 on, of three rows: -2 and 2 are outside; column 2 is the last.
+      {Op::gather,
+       {tensor(kI8, {3, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9}), tensor(kI32, {4}, {1, -2, -1, 2})},
+       [](Builder& b, const Tiles& x) {
+         const V s = b.shared(kI8, {3, 3});
+         b.store(s, {b.lit(0), b.lit(0)}, x[0]);
+         return b.gather(s, {b.lit(1), b.lit(1)}, x[1], {4, 3});
+       },
+       tensor(kI8, {4, 3}, {8, 9, 0, 0, 0, 0, 2, 3, 0, 0, 0, 0})},
+      {Op::scatter,
+       {tensor(kI8, {3, 2}, {1, 2, 3, 4, 5, 6}), tensor(kI32, {3}, {1, 9, 0})},
+       [](Builder& b, const Tiles& x) {
+         const V s = b.shared(kI8, {2, 2});
+         b.store(s, {b.lit(0), b.lit(0)}, b.fill(kI8, {2, 2}, 9));
+         b.scatter(s, {b.lit(0), b.lit(1)}, x[1], x[0]);
+         return b.load(s, {b.lit(0), b.lit(0)}, {2, 2});
+       },
+       tensor(kI8, {2, 2}, {9, 5, 9, 1})},
       {Op::shared,
        {tensor(kF16, {2, 2}, {1, 2, 3, 4})},
        [](Builder& b, const Tiles& x) {
@@ -314,6 +364,84 @@ std::vector<Row> scalar_and_memory_rows() {
          })[0];
        },
        tensor(kI32, {1}, {32})},
+      {Op::while_loop,
+       {tensor(kI32, {1}, {6})},
+       [](Builder& b, const Tiles& x) {
+         const auto one = [&](V v) { return b.item(v); };
+         return b.while_loop(
+             {x[0], b.lit(0)},
+             [&](const Tiles& c) {
+               return b.op(Op::lt, {one(c[0]), b.literal(kI32, 50, 50)});
+             },
+             [&](const Tiles& c) {
+               return Tiles{c[0] + c[0], c[1] + 1};
+             })[1];
+       },
+       tensor(kI64, {1}, {4})},
+      {Op::item,
+       {tensor(kF16, {1, 1}, {3})},
+       [](Builder& b, const Tiles& x) { return b.item(x[0]); },
+       tensor(kF16, {1}, {3})},
+      {Op::arrive,
+       {},
+       [](Builder& b, const Tiles&) {
+         const V w = b.workspace("w", types::u32, {"W", "1"});
+         b.arrive(w, {b.lit(0), b.lit(0)});
+         const V second = b.arrive(w, {b.lit(0), b.lit(0)}), third = b.arrive(w, {b.lit(0), b.lit(0)});
+         return second + third * b.lit(10);
+       },
+       tensor(kI64, {1}, {21})},
+      // Column 1 and 2 of a workspace of 2 columns: the second is past the edge.
+      {Op::atomic_add,
+       {tensor(types::u32, {1, 2}, {4294967295.0, 5})},
+       [](Builder& b, const Tiles& x) {
+         const V w = b.workspace("w", types::u32, {"W", "2"});
+         b.store(w, {b.lit(0), b.lit(0)}, x[0]);
+         b.effect(Op::atomic_add, {w, b.lit(0), b.lit(1), x[0]});
+         b.effect(Op::atomic_add, {w, b.lit(0), b.lit(0), x[0]});
+         return b.load(w, {b.lit(0), b.lit(0)}, {1, 2});
+       },
+       tensor(types::u32, {1, 2}, {4294967294.0, 9})},
+      // Nothing is stored after the exit: y stays 0.
+      {Op::exit_if,
+       {tensor(kI32, {1}, {7})},
+       [](Builder& b, const Tiles& x) {
+         b.effect(Op::exit_if, {b.literal(kBool, 0, 0)});
+         b.loop(b.lit(0), b.lit(3), b.lit(1), {}, [&](V i, const Tiles&) {
+           b.effect(Op::exit_if, {b.op(Op::eq, {i, b.lit(1)})});
+           return Tiles{};
+         });
+         return x[0];
+       },
+       tensor(kI32, {1}, {0})},
+      {Op::assert,
+       {tensor(kI32, {1}, {7})},
+       [](Builder& b, const Tiles& x) {
+         b.effect(Op::assert, {b.literal(kBool, 1, 1)}, {.text = "holds"});
+         return x[0];
+       },
+       tensor(kI32, {1}, {7})},
+      {Op::print,
+       {tensor(kI32, {1}, {7})},
+       [](Builder& b, const Tiles& x) {
+         b.effect(Op::print, {b.item(x[0])}, {.text = "x"});
+         return x[0];
+       },
+       tensor(kI32, {1}, {7})},
+      {Op::assume_multiple,
+       {tensor(kI32, {1}, {7})},
+       [](Builder& b, const Tiles& x) {
+         b.effect(Op::assume_multiple, {b.lit(12)}, {.imm = 4});
+         return x[0];
+       },
+       tensor(kI32, {1}, {7})},
+      {Op::assume_range,
+       {tensor(kI32, {1}, {7})},
+       [](Builder& b, const Tiles& x) {
+         b.effect(Op::assume_range, {b.lit(12)}, {.shape = {12, 12}});
+         return x[0];
+       },
+       tensor(kI32, {1}, {7})},
       {Op::yield,
        {tensor(kI8, {1}, {1}), tensor(kI8, {1}, {2})},
        [](Builder& b, const Tiles& x) {

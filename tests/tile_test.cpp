@@ -70,7 +70,7 @@ const char* const kGemm =
 
 // Every operation that is not in the others.
 const char* const kEveryOp =
-    R"(kernel every(x: f32[M, 64], h: f16[M, 64], w: packed u4[128, M], out: i32[4], flag: bool, n: i64)
+    R"(kernel every(x: f32[M, 64], h: f16[M, 64], w: packed u4[128, M], out: i32[4], ticks: workspace u32[T, 4], flag: bool, n: i64)
     grid { a = ceildiv(M, 4)  yield(a, a, a) } subgroups [2, 2, 1] {
   i = group_id(2) % 3 << 1 >> n & 7 | n ^ -1
   a = load(x[i, 0], [4, 4])
@@ -80,11 +80,11 @@ const char* const kEveryOp =
   mask = bnot(less & (a <= 1) | (a == b) ^ (a != c))
   d = select(mask, c, select(less, a, -inf))
   e = select(less, 1, 0.5)
-  u = load(w[0, i], [4, 4])
-  v = cast_minus(u, f16, 8) * cast(mask, f16)
+  w4 = load(w[0, i], [4, 4])
+  v = cast_minus(w4, f16, 8) * cast(mask, f16)
   r = reduce(d, 1, sum) + reduce(d, 1, max) * reduce(d, 1, min)
   g = broadcast(r, [4, 4]) * cast(iota(i32[4, 4], 1), f32)
-  p = view(reshape(transpose(u, [1, 0]), [2, 8]), u8)
+  p = view(reshape(transpose(w4, [1, 0]), [2, 8]), u8)
   sm = shared(f16[4, 4])
   store(sm[0, 0], convert(v))
   z = load(sm[0, 0], [4, 4])
@@ -95,6 +95,23 @@ const char* const kEveryOp =
   small = f16(0.1)
   for j in n .. M step 2 stages 3 { small = small + j_as(j) }
   if flag { m = m * e  k = k - 1 } else if n > 3 { m = m * g }
+  rows = reduce(cast(mask, i32), 1, max)
+  numbers = reshape(rows, [4])
+  m = assign(m, slice(repeat(scan(d, 1, sum), 0, 2), [4, 0], [2, 4]), [2, 0])
+  m = m + gather(x[i, 0], numbers, [4, 4])
+  scatter(x[n, 0], numbers, m)
+  assume_multiple(M, 16)
+  assume_range(M, [1, 65536])
+  t = T
+  while t > 3 { t = t / 2 }
+  while { u = item(slice(numbers, [0], [1]))  yield((u < 4) & (t < 9)) } do {
+    t = t + arrive(ticks[0, 1])
+    numbers = numbers + 1
+  }
+  atomic_add(ticks[i, 0], cast(reshape(numbers, [1, 4]), u32))
+  exit_if(t == 7)
+  assert(t < 9, "small")
+  print(t, "t is")
   store(x[i, 4], m + d)
   store(out[0], k)
 }

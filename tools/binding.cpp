@@ -127,6 +127,8 @@ class Binder {
   }
 
   Result<Unit> collect_sizes() {
+    for (const tile::Param& p : f_.params)
+      if (p.workspace) b_.sizes[name_of(p.sizes[0])] = 0;  // the launch knows
     for (const ValueId s : f_.symbols) {
       TRY_ASSIGN(const int64_t value, value_of(f_, b_.sizes, s));
       b_.sizes[name_of(s)] = value;
@@ -143,7 +145,7 @@ class Binder {
   std::vector<std::string> names(bool views) const {
     std::vector<std::string> out;
     for (const tile::Param& p : f_.params)
-      if (f_.type(p.value).is_scalar() != views) out.push_back(name_of(p.value));
+      if (!p.workspace && f_.type(p.value).is_scalar() != views) out.push_back(name_of(p.value));
     return out;
   }
 
@@ -214,14 +216,14 @@ Result<Binding> bind(const tile::Func& f, const Pairs& in, const Pairs& out, con
   }
   for (const tile::Param& p : f.params) {
     const std::string& name = f.values[p.value].name;
-    if (f.type(p.value).is_scalar() || in.count(name)) continue;
+    if (f.type(p.value).is_scalar() || p.workspace || in.count(name)) continue;
     if (!out.count(name))
       return bad_input(fmt::format("'{0}' is missing: --in {0}=FILE.npy, or --out {0}=FILE.npy", name));
     TRY(binder.make(p));
   }
   TRY(binder.collect_sizes());
   for (const tile::Param& p : f.params)
-    if (!f.type(p.value).is_scalar()) TRY(binder.spread(p));
+    if (!f.type(p.value).is_scalar() && !p.workspace) TRY(binder.spread(p));
   for (const auto& [name, value] : b.sizes) b.scalars.emplace(name, static_cast<uint64_t>(value));
   return b;
 }

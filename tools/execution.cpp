@@ -20,6 +20,7 @@ Result<Execution> on_device(const Place& place, const tile::Func& f, Binding& b,
   TRY(run.upload(b.tensors));
   TRY_ASSIGN(const runtime::LaunchRecord launch, run.launch());
   TRY(lift(place.device->run({&launch, 1})));
+  TRY_ASSIGN(e.printed, run.kernel().take_log());
   TRY(run.download(b.tensors));
   if (timed) {
     TRY_ASSIGN(e.us, median_us(*place.device, launch));
@@ -38,8 +39,8 @@ Result<Execution> on_device(const Place& place, const tile::Func& f, Binding& b,
 Result<Execution> execute(const Place& place, const tile::Func& f, Binding& b, bool timed) {
   if (place.device) return on_device(place, f, b, timed);
   const double start = now_us();
-  TRY(tile::interpret(f, b.tensors, b.scalars));
   Execution e;
+  TRY(tile::interpret(f, b.tensors, b.scalars, int64_t{1} << 40, nullptr, &e.printed));
   e.path = e.atoms = kInterpreter;
   if (timed) e.us = now_us() - start;
   return e;

@@ -15,6 +15,7 @@ struct Execution {
   double driver_ms = 0;     ///< the driver's part of loading
   double ready_ms = 0;      ///< from the program's text to a launch that is ready, all together
   bool from_cache = false;
+  std::vector<std::string> printed;  ///< lines of print
 };
 
 /// Runs once and puts what it stored into b.tensors. `timed`: afterwards runs it again, on device, for the median.

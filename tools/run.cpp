@@ -38,6 +38,7 @@ std::string report(const Options& o, const Place& place, const Execution& e, con
                 {"driver_ms", e.driver_ms},
                 {"ready_ms", e.ready_ms},
                 {"from_cache", e.from_cache}});
+    if (!e.printed.empty()) j["printed"] = e.printed;
     for (const Output& out : outputs) {
       Json one{
           {"name", out.name}, {"file", out.file}, {"type", to_string(out.tensor.elem)}, {"shape", out.tensor.shape}};
@@ -51,7 +52,9 @@ std::string report(const Options& o, const Place& place, const Execution& e, con
     if (o.counters) j["counters"] = Json::parse(sim::to_json(counters));
     return j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   }
-  std::string text = fmt::format("{}: {} ({})\n", place.id, e.path, e.atoms);
+  std::string text;
+  for (const std::string& line : e.printed) text += line + "\n";
+  text += fmt::format("{}: {} ({})\n", place.id, e.path, e.atoms);
   for (const Output& out : outputs) {
     text += fmt::format("{}: {}{} to {}", out.name, to_string(out.tensor.elem), model::to_string(out.tensor.shape),
                         out.file);

@@ -40,6 +40,9 @@ std::string join(const Regs& regs) {
   return text;
 }
 
+/// The place of the guard among the operands of a memory operation.
+size_t guard_of(Op op) { return std::string_view(thread::info(op).operands).find('b'); }
+
 std::string braced(const Regs& regs) { return regs.size() == 1 ? to_string(regs[0]) : "{" + join(regs) + "}"; }
 
 }  // namespace
@@ -184,7 +187,7 @@ std::string Body::address(const Inst& inst) {
 
 std::string Body::variable_of_whole(const Inst& inst, const std::string& where, char c) const {
   const ValueId moved = inst.results.empty() ? (inst.args.size() > 1 ? inst.args[1] : kNone) : inst.results[0];
-  const size_t guard = inst.results.empty() ? 2 : 1;
+  const size_t guard = guard_of(inst.op);
   switch (c) {
     case 'a':
       return where;
@@ -213,7 +216,7 @@ Result<Unit> Body::whole(const Inst& inst, const char* form) {
   const std::string where = address(inst);
   for (const ValueId result : inst.results) {
     regs_[result] = file_.fresh(type(result));
-    const bool guarded = !where.empty() && inst.args.size() > 1;
+    const bool guarded = !where.empty() && inst.args.size() > guard_of(inst.op);
     for (const Reg reg : regs_[result])
       if (guarded) line(fmt::format("mov{} {}, 0;", type_name(reg.cls), to_string(reg)));
   }

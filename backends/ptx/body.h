@@ -39,6 +39,7 @@ class Body {
   Result<Unit> async(const Inst& inst);
   Result<Unit> loop(const Inst& inst);
   Result<Unit> cond(const Inst& inst);
+  Result<Unit> while_loop(const Inst& inst);
   Result<Unit> yield(const Inst& inst);
 
  private:

@@ -81,6 +81,26 @@ Result<Unit> Body::loop(const Inst& inst) {
   return Unit{};
 }
 
+/// The condition stands at the head of every turn; both blocks see the carried values in the same registers.
+Result<Unit> Body::while_loop(const Inst& inst) {
+  const int number = ++labels_;
+  const auto &seen = f_.blocks[inst.blocks[0]].params, &carried = f_.blocks[inst.blocks[1]].params;
+  const Regs init = regs_of(inst.args), carry = declare(seen);
+  for (size_t i = 0; i < init.size(); i++) move(carry[i], init[i]);
+  for (size_t i = 0; i < seen.size(); i++) regs_[carried[i]] = regs_[inst.results[i]] = regs_[seen[i]];
+  text_ += label("$loop", number) + ":\n";
+  const Reg go = file_.fresh(Class::pred);
+  yield_to_.push_back({go});
+  TRY(block(inst.blocks[0]));
+  yield_to_.back() = carry;
+  line(fmt::format("@!{} bra {};", to_string(go), label("$end", number)));
+  TRY(block(inst.blocks[1]));
+  yield_to_.pop_back();
+  line(fmt::format("bra {};", label("$loop", number)));
+  text_ += label("$end", number) + ":\n";
+  return Unit{};
+}
+
 Result<Unit> Body::cond(const Inst& inst) {
   const int number = ++labels_;
   yield_to_.push_back(declare(inst.results));

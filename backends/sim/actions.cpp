@@ -121,6 +121,30 @@ void leave_branch(Wave& w, const Step&) {
   w.frames.pop_back();
 }
 
+void test_while(Wave& w, const Step& s) {
+  const uint64_t* condition = w.arg(s, 0);
+  for (int l = 0; l < w.lanes(); l++)
+    if ((condition[l] & 1) == 0) w.mask &= ~(uint64_t{1} << l);
+  if (w.mask != 0) return;
+  w.mask = w.frames.back().before;
+  w.frames.pop_back();
+  w.pc = s.target;
+}
+
+void exit_if(Wave& w, const Step& s) {
+  if (!w.together(s)) return;
+  uint64_t taken = 0;
+  for (int l = 0; l < w.lanes(); l++) taken |= (w.arg(s, 0)[l] & 1) << l;
+  if (taken != 0 && taken != w.full()) return w.fail(s, -1, "some lanes end the workgroup, others do not");
+  if (taken != 0) w.state = Wave::State::ended;
+}
+
+void again(Wave& w, const Step& s) {
+  w.pc = s.target;
+  if (w.count(s).issued % kTurnsBetweenLooks == 0 && std::chrono::steady_clock::now() > w.group.launch.deadline)
+    w.fail(s, -1, "the loop does not end in time", Fault::Cause::time);
+}
+
 void barrier(Wave& w, const Step& s) {
   if (w.together(s)) w.state = Wave::State::at_barrier;
 }

@@ -166,6 +166,45 @@ void store_global(Wave& w, const Step& s) {
   count_sectors(w.count(s), spans);
 }
 
+namespace {
+
+/// Lane after lane. A word may reach past the end of its buffer; the bytes there are nobody's. Atomics are in order
+/// with each other, so they count as nobody's writes.
+template <class F>
+void atomic(Wave& w, const Step& s, F f) {
+  const Shape shape = shape_of(w, s, 2);
+  std::vector<Span> spans;
+  clear(w, s);
+  for (int l = 0; l < w.lanes(); l++) {
+    if (!(shape.lanes >> l & 1)) continue;
+    const uint64_t at = global_at(w, s, l);
+    Block* b = w.group.launch.memory.find(at, 1);
+    if (b == nullptr || at % 4 != 0) return w.fail(s, l, fmt::format("changes the word at address {:#x}", at));
+    const uint64_t first = at - b->address, room = std::min<uint64_t>(4, b->bytes - first);
+    uint32_t word = 0;
+    std::memcpy(&word, b->data.get() + first, room);
+    w.result(s)[l] = word;
+    word = f(word, static_cast<uint32_t>(w.arg(s, 1)[l]));
+    std::memcpy(b->data.get() + first, &word, room);
+    std::memset(b->written.get() + first, 0xff, room);
+    spans.push_back({at, 4});
+  }
+  count_sectors(w.count(s), spans);
+}
+
+}  // namespace
+
+void atomic_add(Wave& w, const Step& s) {
+  atomic(w, s, [](uint32_t a, uint32_t b) { return a + b; });
+}
+void atomic_and(Wave& w, const Step& s) {
+  atomic(w, s, [](uint32_t a, uint32_t b) { return a & b; });
+}
+void atomic_or(Wave& w, const Step& s) {
+  atomic(w, s, [](uint32_t a, uint32_t b) { return a | b; });
+}
+void fence(Wave&, const Step&) {}  // workgroups run one after another
+
 void load_shared(Wave& w, const Step& s) {
   const Shape shape = shape_of(w, s, 1);
   std::byte bytes[16];

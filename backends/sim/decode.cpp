@@ -59,13 +59,15 @@ class Lifetimes {
       begin_[id] = ++now_;
       for (const ValueId v : i.args) use(v);
       for (const ValueId v : i.results) born(v);
-      if (i.op == Op::loop) {
+      if (i.op == Op::loop || i.op == Op::while_loop) {
         std::vector<ValueId> users(i.args.begin(), i.args.end());  // bound and step: each turn
-        const auto& params = f_.blocks[i.blocks[0]].params;
+        std::vector<ValueId> params;
+        for (const BlockId nested : i.blocks)
+          params.insert(params.end(), f_.blocks[nested].params.begin(), f_.blocks[nested].params.end());
         for (const ValueId v : params) born(v);
         now_++;
         loops_.push_back({now_, &users});
-        block(i.blocks[0]);
+        for (const BlockId nested : i.blocks) block(nested);
         loops_.pop_back();
         users.insert(users.end(), params.begin(), params.end());
         users.insert(users.end(), i.results.begin(), i.results.end());
@@ -99,11 +101,15 @@ std::vector<bool> loaded_values(const Func& f) {
     if (i.op == Op::vec || i.op == Op::get || i.op == Op::bitcast || i.op == Op::frag_make)
       for (const ValueId v : i.args) mark(i.results[0], loaded[v]);
     for (const BlockId b : i.blocks) {
+      if (i.op == Op::while_loop && b == i.blocks[0]) continue;  // yields the condition
       const auto& next = f.inst(f.blocks[b].insts.back()).args;
       for (size_t r = 0; r < i.results.size(); r++) {
-        const bool comes = loaded[next[r]] || (i.op == Op::loop && loaded[i.args[r + 3]]);
+        const bool is_while = i.op == Op::while_loop;
+        const bool comes =
+            loaded[next[r]] || (i.op == Op::loop && loaded[i.args[r + 3]]) || (is_while && loaded[i.args[r]]);
         mark(i.results[r], comes);
         if (i.op == Op::loop) mark(f.blocks[b].params[r + 1], comes);
+        for (size_t w = 0; is_while && w < 2; w++) mark(f.blocks[i.blocks[w]].params[r], comes);
       }
     }
   };
@@ -257,6 +263,7 @@ class Decoder {
   Result<Unit> control(const Inst& i) {
     if (i.op == Op::loop) return loop(i);
     if (i.op == Op::cond) return cond(i);
+    if (i.op == Op::while_loop) return while_loop(i);
     return Unit{};  // yield: the owner of its block moves the values
   }
 
@@ -282,6 +289,33 @@ class Decoder {
     move(i, rows_of(yield_of(i.blocks[0]).args), {carried.begin() + 1, carried.end()});
     append(actions::next_turn, Class::control, i, {carried[0], step}).target = head;
     p_.steps[head].target = here();
+    p_.loops[loop_].first = head;
+    p_.loops[loop_].end = here();
+    loop_ = outer;
+    return Unit{};
+  }
+
+  Result<Unit> while_loop(const Inst& i) {
+    const auto &seen = f_.blocks[i.blocks[0]].params, &params = f_.blocks[i.blocks[1]].params;
+    const std::vector<Rows> init = rows_of(i.args);
+    for (size_t r = 0; r < i.results.size(); r++) {
+      define_both(seen[r], i.results[r]);
+      rows_[params[r]] = rows_[seen[r]];
+    }
+    const std::vector<Rows> carried = rows_of(seen);
+    move(i, init, carried);
+    append(actions::enter_loop, Class::move, i, {});
+    const uint32_t outer = loop_;
+    p_.loops.push_back({i.loc, 0, 0});
+    loop_ = static_cast<uint32_t>(p_.loops.size() - 1);
+    const uint32_t head = here();
+    TRY(block(i.blocks[0]));
+    const uint32_t test = here();
+    append(actions::test_while, Class::control, i, rows_of(yield_of(i.blocks[0]).args));
+    TRY(block(i.blocks[1]));
+    move(i, rows_of(yield_of(i.blocks[1]).args), carried);
+    append(actions::again, Class::control, i, {}).target = head;
+    p_.steps[test].target = here();
     p_.loops[loop_].first = head;
     p_.loops[loop_].end = here();
     loop_ = outer;

@@ -122,8 +122,10 @@ namespace actions {
 void lanewise(Wave& w, const Step& s);
 void move(Wave& w, const Step& s);  ///< the first half of args to the rows of the second
 void enter_loop(Wave& w, const Step& s);
-void test_loop(Wave& w, const Step& s);     ///< args: index, bound
-void next_turn(Wave& w, const Step& s);     ///< args: index, step
+void test_loop(Wave& w, const Step& s);   ///< args: index, bound
+void next_turn(Wave& w, const Step& s);   ///< args: index, step
+void test_while(Wave& w, const Step& s);  ///< args: condition
+void again(Wave& w, const Step& s);
 void enter_branch(Wave& w, const Step& s);  ///< args: condition
 void other_branch(Wave& w, const Step& s);
 void leave_branch(Wave& w, const Step& s);

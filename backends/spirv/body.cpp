@@ -8,7 +8,12 @@ using thread::Op;
 using thread::Scalar;
 
 Body::Body(const thread::Func& f, const Target& target, Module& module)
-    : f_(f), target_(target), m_(module), ids_(f.values.size(), 0) {}
+    : f_(f), target_(target), m_(module), ids_(f.values.size(), 0) {
+  f.walk(f.body, [&](BlockId, size_t, InstId id) {
+    const Op op = f.inst(id).op;
+    shares_global_ |= op == Op::fence || op == Op::atomic_add || op == Op::atomic_and || op == Op::atomic_or;
+  });
+}
 
 Result<Words> Body::write() {
   const Id nothing = m_.void_type(), function_type = m_.unique_type(spv::Op::OpTypeFunction, {nothing});
@@ -209,11 +214,40 @@ Result<Unit> Body::shuffle(const Inst& i) {
   return Unit{};
 }
 
+namespace {
+/// What makes writes to `memory` seen on both sides.
+uint32_t ordering(spv::MemorySemanticsMask memory) {
+  return word(spv::MemorySemanticsMask::AcquireRelease | memory | spv::MemorySemanticsMask::MakeAvailable |
+              spv::MemorySemanticsMask::MakeVisible);
+}
+}  // namespace
+
 Result<Unit> Body::barrier(const Inst& i) {
   const Id scope = m_.u32(word(i.op == Op::barrier ? spv::Scope::Workgroup : spv::Scope::Subgroup));
-  const auto semantics = spv::MemorySemanticsMask::AcquireRelease | spv::MemorySemanticsMask::WorkgroupMemory |
-                         spv::MemorySemanticsMask::MakeAvailable | spv::MemorySemanticsMask::MakeVisible;
-  effect(spv::Op::OpControlBarrier, {scope, scope, m_.u32(word(semantics))});
+  auto memory = spv::MemorySemanticsMask::WorkgroupMemory;
+  if (shares_global_) memory = memory | spv::MemorySemanticsMask::UniformMemory;
+  effect(spv::Op::OpControlBarrier, {scope, scope, m_.u32(ordering(memory))});
+  return Unit{};
+}
+
+/// The scope is that of the queue's family: all workgroups of a dispatch, without a feature of its own.
+Result<Unit> Body::fence(const Inst&) {
+  effect(spv::Op::OpMemoryBarrier,
+         {m_.u32(word(spv::Scope::QueueFamily)), m_.u32(ordering(spv::MemorySemanticsMask::UniformMemory))});
+  return Unit{};
+}
+
+Result<Unit> Body::atomic(const Inst& i) {
+  const spv::Op op = i.op == Op::atomic_add   ? spv::Op::OpAtomicIAdd
+                     : i.op == Op::atomic_and ? spv::Op::OpAtomicAnd
+                                              : spv::Op::OpAtomicOr;
+  const Id u32 = m_.int_type(32);
+  const auto run = [&] {
+    return emit(op, u32,
+                {global_pointer(id(i.args[0]), i.attr.imm, u32), m_.u32(word(spv::Scope::QueueFamily)), m_.u32(0),
+                 id(i.args[1])});
+  };
+  define(i, i.args.size() == 3 ? guarded(i.args[2], u32, run) : run());
   return Unit{};
 }
 

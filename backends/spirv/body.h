@@ -46,6 +46,10 @@ class Body {
   Result<Unit> no_async(const Inst& i);
   Result<Unit> loop(const Inst& i);
   Result<Unit> cond(const Inst& i);
+  Result<Unit> while_loop(const Inst& i);
+  Result<Unit> exit_if(const Inst& i);
+  Result<Unit> atomic(const Inst& i);
+  Result<Unit> fence(const Inst& i);
   Result<Unit> yield(const Inst& i);
 
  private:
@@ -88,6 +92,8 @@ class Body {
     Id array;
     int bytes;
   };
+  /// Operands of a global access: aligned, and seen by other threads where the kernel orders such accesses.
+  Words global_operands(const thread::Type& t) const;
   Id global_pointer(Id address, int64_t imm, Id pointee);
   Result<Unit> global_access(const thread::Type& t);  ///< asks for what loads and stores of it need
   Element element(uint32_t array);
@@ -117,6 +123,7 @@ class Body {
   const thread::Func& f_;
   const Target& target_;
   Module& m_;
+  bool shares_global_ = false;  ///< threads read what others wrote to global memory: it has fences or atomics
   std::vector<Id> ids_;
   Words locals_, start_, code_;  ///< the function's variables, what follows them, the rest
   Id label_ = 0;                 ///< of the basic block being written

@@ -70,6 +70,57 @@ Result<Unit> Body::loop(const Inst& i) {
   return Unit{};
 }
 
+/// The header holds the carried values, the condition follows it in blocks of its own.
+Result<Unit> Body::while_loop(const Inst& i) {
+  const thread::Func::Block &condition = f_.blocks[i.blocks[0]], &body = f_.blocks[i.blocks[1]];
+  const std::vector<Carried> slots = carried(i.results);
+  const Id header = m_.fresh(), test = m_.fresh(), inside = m_.fresh(), next = m_.fresh(), merge = m_.fresh(),
+           before = label_;
+  std::vector<Id> first;
+  for (const ValueId v : i.args) first.push_back(id(v));
+  store_fragments(slots, first);
+  jump(header);
+
+  begin(header);
+  std::vector<size_t> phi_at(slots.size());  // where the value of the next turn is filled in
+  for (size_t s = 0; s < slots.size(); s++) {
+    if (slots[s].local != 0) continue;
+    ids_[condition.params[s]] = emit(spv::Op::OpPhi, slots[s].type, {first[s], before, 0, next});
+    phi_at[s] = code_.size() - 2;
+  }
+  for (size_t s = 0; s < slots.size(); s++) {
+    if (slots[s].local != 0) ids_[condition.params[s]] = emit(spv::Op::OpLoad, slots[s].type, {slots[s].local});
+    ids_[body.params[s]] = ids_[i.results[s]] = ids_[condition.params[s]];
+  }
+  effect(spv::Op::OpLoopMerge, {merge, next, word(spv::LoopControlMask::MaskNone)});
+  jump(test);
+  begin(test);
+  TRY(block(condition));
+  effect(spv::Op::OpBranchConditional, {yielded(condition)[0], inside, merge});
+
+  begin(inside);
+  TRY(block(body));
+  const std::vector<Id> next_ids = yielded(body);
+  store_fragments(slots, next_ids);
+  jump(next);
+  begin(next);
+  jump(header);
+  begin(merge);
+  for (size_t s = 0; s < slots.size(); s++)
+    if (slots[s].local == 0) code_[phi_at[s]] = next_ids[s];
+  return Unit{};
+}
+
+Result<Unit> Body::exit_if(const Inst& i) {
+  const Id leave = m_.fresh(), stay = m_.fresh();
+  effect(spv::Op::OpSelectionMerge, {stay, word(spv::SelectionControlMask::MaskNone)});
+  effect(spv::Op::OpBranchConditional, {id(i.args[0]), leave, stay});
+  begin(leave);
+  effect(spv::Op::OpReturn, {});
+  begin(stay);
+  return Unit{};
+}
+
 Result<Unit> Body::cond(const Inst& i) {
   const std::vector<Carried> slots = carried(i.results);
   const Id labels[2] = {m_.fresh(), m_.fresh()}, merge = m_.fresh();

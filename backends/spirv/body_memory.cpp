@@ -52,6 +52,10 @@ Id Body::global_pointer(Id address, int64_t imm, Id pointee) {
   return emit(spv::Op::OpConvertUToPtr, m_.pointer_type(spv::StorageClass::PhysicalStorageBuffer, pointee), {address});
 }
 
+Words Body::global_operands(const thread::Type& t) const {
+  return {aligned() | (shares_global_ ? shared_access() : 0), static_cast<uint32_t>(bytes_of(t))};
+}
+
 Result<Unit> Body::global_access(const thread::Type& t) {
   const int width = thread::bits(t.scalar);
   if ((width == 16 && !target_.f16_storage) || (width == 8 && !target_.byte_storage))
@@ -67,7 +71,8 @@ Result<Unit> Body::load_global(const Inst& i) {
   TRY(global_access(t));
   auto load = [&] {
     const Id pointer = global_pointer(id(i.args[0]), i.attr.imm, type_id(t));
-    return emit(spv::Op::OpLoad, type_id(t), {pointer, aligned(), static_cast<uint32_t>(bytes_of(t))});
+    const Words how = global_operands(t);
+    return emit(spv::Op::OpLoad, type_id(t), {pointer, how[0], how[1]});
   };
   define(i, i.args.size() == 2 ? guarded(i.args[1], type_id(t), load) : load());
   return Unit{};
@@ -79,7 +84,8 @@ Result<Unit> Body::store_global(const Inst& i) {
   TRY(global_access(t));
   auto store = [&] {
     const Id pointer = global_pointer(id(i.args[0]), i.attr.imm, type_id(t));
-    effect(spv::Op::OpStore, {pointer, id(i.args[1]), aligned(), static_cast<uint32_t>(bytes_of(t))});
+    const Words how = global_operands(t);
+    effect(spv::Op::OpStore, {pointer, id(i.args[1]), how[0], how[1]});
   };
   if (i.args.size() == 3)
     guarded(i.args[2], store);

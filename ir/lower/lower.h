@@ -17,6 +17,7 @@ struct LowerOptions {
 struct Lowered {
   thread::Func func;
   std::map<std::string, PackedLayout> packed;  ///< by parameter name
+  bool logs = false;                           ///< its last launch argument is the address of a log: see ir/log.h
 };
 
 /// needs: infer_layouts. Errors: a packed parameter whose loads ask for different units; shared memory over the

@@ -31,7 +31,12 @@ std::vector<Access> Lowering::plan_accesses(const Layout& l, const MemoryLayout&
   return out;
 }
 
-Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank) {
+bool Lowering::rows_aligned(ValueId view) const {
+  const tile::Param& p = *views_.at(view);
+  return p.workspace ? type(view).shape.back() * type(view).elem.bits % 128 == 0 : options_.aligned;
+}
+
+Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank, bool row_start) {
   const tile::Param& p = *views_.at(i.args[0]);
   const tile::Type& view = type(i.args[0]);
   const ValueId eb = b_.i64(std::max<int64_t>(1, view.elem.bits / 8));
@@ -40,6 +45,8 @@ Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank) {
   if (view.elem.bits < 8) row_bytes = kNone;
   for (size_t d = rank; d-- > 0;) {
     const ValueId index = scalar(i.args[1 + d]), size = scalar(p.sizes[d]);
+    const tile::Type& tile = i.results.empty() ? type(i.args.back()) : type(i.results[0]);
+    const int64_t extent = tile.is_tile() ? tile.shape[d] : 1;
     if (d + 1 < rank && p.strides.empty()) {
       const ValueId inner = scalar(p.sizes[d + 1]);
       if (d + 2 == rank && view.elem.bits < 8)  // a row of codes ends on a whole byte
@@ -55,13 +62,15 @@ Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank) {
     ValueId bytes = d + 1 == rank && view.elem.bits < 8
                         ? emit(Op::shr_u, {emit(Op::mul, {index, b_.i64(view.elem.bits)}), b_.i32(3)})
                         : emit(Op::mul, {index, row_bytes});
+    if (d + 1 == rank && row_start) bytes = b_.i64(0);
     offset = offset == kNone ? bytes : emit(Op::add, {bytes, offset});
     if (d + 1 < rank) a.stride_bytes[d] = row_bytes;
     // What is left of the view, clamped so that 32-bit comparisons are enough; nothing before its start (a prefetch of
     // a loop that walks down gets there).
     ValueId left = emit(Op::min_s, {emit(Op::sub, {size, index}), b_.i64(int64_t{1} << 30)});
     left = emit(Op::select, {emit(Op::lt_s, {index, b_.i64(0)}), b_.i64(0), emit(Op::max_s, {left, b_.i64(0)})});
-    a.left.insert(a.left.begin(), cvt(Op::trunc, left, thread::kI32));
+    const bool sure = surely_inside(i.args[1 + d], extent, p.sizes[d]);
+    a.left.insert(a.left.begin(), sure ? kNone : cvt(Op::trunc, left, thread::kI32));
   }
   a.base = emit(Op::add, {scalar(i.args[0]), offset});
   return a;
@@ -90,11 +99,12 @@ ValueId Lowering::access_address(const ViewAddress& a, const Layout& l, const Co
 ValueId Lowering::in_bounds(const ViewAddress& a, const Layout& l, const Coord& first) {
   ValueId all = kNone;
   for (size_t d = 0; d < first.size(); d++) {
+    if (a.left[d] == kNone) continue;
     const ValueId at = emit(Op::add, {thread_coord(l, static_cast<int>(d)), b_.i32(first[d])});
     const ValueId inside = emit(Op::lt_s, {at, a.left[d]});
     all = all == kNone ? inside : emit(Op::band, {all, inside});
   }
-  return all;
+  return all == kNone ? b_.constant(thread::kBool, 1) : all;
 }
 
 std::vector<ValueId> Lowering::split_words(ValueId loaded) {
@@ -145,24 +155,19 @@ TileRegs Lowering::gather(lathe::Type elem, const Layout& l, const std::vector<A
   return assemble(elem, l, elements);
 }
 
-namespace {
 int64_t widest(lathe::Type elem, bool aligned, int64_t multiple) {
   const int64_t elems = 128 / elem.bits;
   if (!aligned) return elem.bits < 8 ? std::gcd(int64_t{8 / elem.bits}, multiple) : 1;
   return std::gcd(elems, multiple);
 }
-}  // namespace
 
 Result<Unit> Lowering::load_view(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const Layout& l = *t.layout;
-  if (t.elem.bits < 8 && 8 % t.elem.bits) return unsupported(fmt::format("load: plain rows of {}", to_string(t.elem)));
-  const int64_t max_elems = widest(t.elem, options_.aligned, tile::known_multiple(f_, i.args.back()));
+  if (shares_bytes(i, l, i.args.back())) return load_bits(i);
+  const int64_t max_elems = widest(t.elem, rows_aligned(i.args[0]), tile::known_multiple(f_, i.args.back()));
   const auto accesses = plan_accesses(l, far_rows(l.shape()), max_elems);
   const auto elems = static_cast<int64_t>(accesses[0].slots.size());
-  if (elems * t.elem.bits < 8)
-    return unsupported(
-        fmt::format("load: {} in layout {} splits a byte between slots", to_string(t.elem), to_string(l)));
   const ViewAddress a = view_address(i, l.shape().size());
   std::vector<ValueId> loaded;
   for (const Access& access : accesses) {
@@ -216,13 +221,11 @@ Result<Unit> Lowering::store_view(const Inst& i) {
   TileRegs& t = tiles_.at(i.args.back());
   const Layout& l = t.layout;
   if (type(i.args[0]).packed) return unsupported("store: a packed parameter is only read");
-  if (t.elem.bits < 8 && 8 % t.elem.bits) return unsupported(fmt::format("store: plain rows of {}", to_string(t.elem)));
   spread_fragments(t);
-  const int64_t max_elems = widest(t.elem, options_.aligned, tile::known_multiple(f_, i.args[i.args.size() - 2]));
+  if (shares_bytes(i, l, i.args[i.args.size() - 2])) return store_bits(i);
+  const int64_t max_elems =
+      widest(t.elem, rows_aligned(i.args[0]), tile::known_multiple(f_, i.args[i.args.size() - 2]));
   const auto accesses = plan_accesses(l, far_rows(l.shape()), max_elems);
-  if (static_cast<int64_t>(accesses[0].slots.size()) * t.elem.bits < 8)
-    return unsupported(
-        fmt::format("store: {} in layout {} would share a byte between threads", to_string(t.elem), to_string(l)));
   const ViewAddress a = view_address(i, l.shape().size());
   const ValueId mine = owner(l);
   for (const Access& access : accesses) {

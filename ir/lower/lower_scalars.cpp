@@ -150,4 +150,42 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
   return Unit{};
 }
 
+/// The promises of the kernel: those outside branches and loops.
+void Lowering::note_promises() {
+  for (const InstId id : f_.blocks[f_.body].insts) {
+    const Inst& i = f_.inst(id);
+    if (i.op == tile::Op::assume_range) {
+      Bounds& known = promised_bounds_.try_emplace(i.args[0], Bounds{INT64_MIN, INT64_MAX}).first->second;
+      known = {std::max(known.least, i.attr.shape[0]), std::min(known.most, i.attr.shape[1])};
+    }
+  }
+}
+
+Lowering::Bounds Lowering::known_bounds(ValueId v) const {
+  if (const auto p = promised_bounds_.find(v); p != promised_bounds_.end()) return p->second;
+  const Inst* d = f_.def(v);
+  if (d && d->op == tile::Op::constant) return {d->attr.imm, d->attr.imm};
+  return {INT64_MIN, INT64_MAX};
+}
+
+bool Lowering::surely_inside(ValueId index, int64_t extent, ValueId size) const {
+  const Bounds at = known_bounds(index), all = known_bounds(size);
+  if (all.least >= extent && at.least >= 0 && at.most <= all.least - extent) return true;
+  // Both are multiples of the extent: it is enough that index < size.
+  if (tile::known_multiple(f_, index) % extent || tile::known_multiple(f_, size) % extent) return false;
+  for (const auto& i : f_.insts)  // the index of a loop that ends at the size
+    if (i.op == tile::Op::loop && !i.blocks.empty() && f_.blocks[i.blocks[0]].params[0] == index && i.args[1] == size)
+      return known_bounds(i.args[0]).least >= 0;
+  // group_id(d) * c where the grid has ceildiv(size, c) workgroups in d.
+  const Inst* product = f_.def(index);
+  const Inst* id = product && product->op == tile::Op::mul ? f_.def(product->args[0]) : nullptr;
+  if (!id || id->op != tile::Op::group_id) return false;
+  const auto& axes = f_.inst(f_.blocks[f_.grid].insts.back()).args;
+  const auto axis = static_cast<size_t>(id->attr.imm);
+  const Inst* count = axis < axes.size() ? f_.def(axes[axis]) : nullptr;
+  if (!count || count->op != tile::Op::ceildiv || count->args[0] != size) return false;
+  const Bounds by = known_bounds(count->args[1]), times = known_bounds(product->args[1]);
+  return by.least == by.most && times.least == times.most && by.least == times.least;
+}
+
 }  // namespace lathe

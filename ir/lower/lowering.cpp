@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "ir/log.h"
+
 namespace lathe {
 
 Lowering::Lowering(const tile::Func& f, const Target& t, const LowerOptions& options)
@@ -27,7 +29,10 @@ Result<Lowered> Lowering::run() {
     scalars_[p.value] = emit(Op::param, {}, slot);
     if (t.form == tile::Form::view) views_[p.value] = &p;
   }
+  note_promises();
   for (ValueId s : f_.symbols) scalars_[s] = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
+  const bool logs = !log_sites(f_).empty();
+  if (logs) log_ = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
   if (f_.head != kNone) TRY(block(f_.head));
   TRY(block(f_.body));
   int64_t shared = 0;
@@ -35,7 +40,7 @@ Result<Lowered> Lowering::run() {
   if (shared > t_.shared_bytes)
     return unsupported(fmt::format("{}: {} needs {} bytes of shared memory, the target has {}", t_.name, f_.name,
                                    shared, t_.shared_bytes));
-  return Lowered{std::move(out_), std::move(packed_)};
+  return Lowered{std::move(out_), std::move(packed_), logs};
 }
 
 Result<Unit> Lowering::block(BlockId id) {
@@ -81,6 +86,39 @@ Result<Unit> Lowering::inst(const Inst& i) {
     case tile::Op::release:
       scalars_[i.results[0]] = scalars_.at(i.args[0]);
       return Unit{};
+    case tile::Op::while_loop:
+      return while_loop(i);
+    case tile::Op::exit_if:
+      b_.effect(Op::exit_if, {scalar(i.args[0])});
+      return Unit{};
+    case tile::Op::assume_multiple:
+    case tile::Op::assume_range:
+      return Unit{};  // noted at the start
+    case tile::Op::assert:
+    case tile::Op::print:
+      return log(i);
+    case tile::Op::atomic_add:
+      return atomic_add(i);
+    case tile::Op::arrive:
+      return arrive(i);
+    case tile::Op::item: {
+      TileRegs& t = tiles_.at(i.args[0]);
+      spread_fragments(t);
+      scalars_[i.results[0]] = element(t, 0);
+      return Unit{};
+    }
+    case tile::Op::slice:
+      return slice_tile(i);
+    case tile::Op::assign:
+      return assign_tile(i);
+    case tile::Op::repeat:
+      return repeat_tile(i);
+    case tile::Op::scan:
+      return scan_tile(i);
+    case tile::Op::gather:
+      return gather_rows(i);
+    case tile::Op::scatter:
+      return scatter_rows(i);
     default:
       break;
   }
@@ -169,9 +207,6 @@ Result<Unit> Lowering::loop(const Inst& i) {
   unflatten({params.begin() + 1, params.end()}, l.carried, like);
   // What the turn before read or wrote may still be under way when the body starts, and what came before the loop when
   // it has no turn.
-  const auto everything_pending = [&] {
-    for (uint32_t a = 0; a < out_.shared.size(); a++) pending_reads_[a] = pending_writes_[a] = true;
-  };
   loop_depth_++;
   everything_pending();
   waited_ = shown_ = false;
@@ -200,6 +235,49 @@ Result<Unit> Lowering::loop(const Inst& i) {
   return Unit{};
 }
 
+void Lowering::everything_pending() {
+  for (uint32_t a = 0; a < out_.shared.size(); a++) pending_reads_[a] = pending_writes_[a] = true;
+}
+
+Result<Unit> Lowering::while_loop(const Inst& i) {
+  const BlockId outer = b_.block;
+  std::vector<TileRegs> like;  // the form each tile is carried in
+  const auto plain = [&](const std::vector<ValueId>& values) {
+    std::vector<TileRegs> tiles;
+    for (const ValueId v : values) {
+      if (!type(v).is_tile()) continue;
+      tiles.push_back(tiles_.at(v));
+      spread_fragments(tiles.back());
+      unpair(tiles.back());
+    }
+    return tiles;
+  };
+  like = plain(i.args);
+  const auto w = b_.begin_while(flatten(i.args, like));
+  const auto outer_tiles = tiles_;
+  loop_depth_++;
+  std::vector<ValueId> results;
+  for (const BlockId inner : i.blocks) {
+    const bool condition = inner == i.blocks[0];
+    b_.block = condition ? w.condition : w.body;
+    unflatten(f_.blocks[inner].params, condition ? w.seen : w.carried, like);
+    everything_pending();
+    TRY(block(inner));
+    const Inst& yield = f_.inst(f_.blocks[inner].insts.back());
+    if (condition)
+      b_.yield({scalar(yield.args[0])});
+    else
+      results = b_.end_while(w, flatten(yield.args, plain(yield.args)), outer);
+    tiles_ = outer_tiles;
+  }
+  loop_depth_--;
+  for (auto& [a, depth] : array_depth_)
+    if (depth > loop_depth_) depth = -1;
+  everything_pending();
+  unflatten(i.results, results, like);
+  return Unit{};
+}
+
 Result<Unit> Lowering::cond(const Inst& i) {
   const BlockId outer = b_.block;
   const auto c = b_.begin_cond(scalar(i.args[0]));
@@ -211,7 +289,7 @@ Result<Unit> Lowering::cond(const Inst& i) {
     loop_depth_++;
     TRY(block(inner));
     loop_depth_--;
-    for (uint32_t a = 0; a < out_.shared.size(); a++) pending_reads_[a] = pending_writes_[a] = true;
+    everything_pending();
     const Inst& yield = f_.inst(f_.blocks[inner].insts.back());
     like.clear();
     for (const ValueId v : yield.args)

@@ -31,6 +31,9 @@ struct Access {
   Coord first;
 };
 
+/// Elements one access of a plain row may move: by the alignment of rows, and the multiple its index is of.
+int64_t widest(lathe::Type elem, bool aligned, int64_t multiple);
+
 class Lowering {
  public:
   Lowering(const tile::Func& f, const Target& t, const LowerOptions& options);
@@ -46,6 +49,8 @@ class Lowering {
   Result<Unit> inst(const Inst& i);
   Result<Unit> loop(const Inst& i);
   Result<Unit> cond(const Inst& i);
+  Result<Unit> while_loop(const Inst& i);
+  void everything_pending();
   std::vector<ValueId> flatten(const std::vector<ValueId>& values, const std::vector<TileRegs>& tiles);
   void unflatten(const std::vector<ValueId>& values, const std::vector<ValueId>& regs,
                  const std::vector<TileRegs>& like);
@@ -57,6 +62,13 @@ class Lowering {
   // ---- lower_scalars.cpp
   Result<Unit> scalar_inst(const Inst& i);
   Result<ValueId> elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args);
+  struct Bounds {
+    int64_t least, most;
+  };
+  Bounds known_bounds(ValueId v) const;
+  void note_promises();
+  /// Whether `extent` elements from `index` on are inside `size` for certain.
+  bool surely_inside(ValueId index, int64_t extent, ValueId size) const;
   /// The value that fits: float types through f32.
   ValueId convert_scalar(ValueId v, lathe::Type from, lathe::Type to);
   ValueId constant_of(lathe::Type elem, double num, int64_t integer);
@@ -89,7 +101,9 @@ class Lowering {
     std::vector<ValueId> stride_bytes;  ///< i64, kNone: the last dimension (elements are neighbours)
     std::vector<ValueId> left;          ///< i32: elements from the tile's start to the edge, clamped
   };
-  ViewAddress view_address(const Inst& i, size_t rank);
+  /// `row_start`: of the first element of the rows, whatever the last index is.
+  ViewAddress view_address(const Inst& i, size_t rank, bool row_start = false);
+  bool rows_aligned(ValueId view) const;
   Result<Unit> load_view(const Inst& i);
   Result<Unit> store_view(const Inst& i);
   Result<Unit> load_packed(const Inst& i);
@@ -161,6 +175,51 @@ class Lowering {
                                            int64_t most);
   ValueId source_lane(const ShufflePlan& plan, ValueId lane);
 
+  // ---- lower_slice.cpp: parts of tiles, and elements that move to other coordinates
+  Result<Unit> slice_tile(const Inst& i);
+  Result<Unit> assign_tile(const Inst& i);
+  Result<Unit> repeat_tile(const Inst& i);
+  /// Where a result element comes from: its coordinates (i32) in the source; none where `inside` is false.
+  struct Source {
+    std::vector<ValueId> at;
+    ValueId inside = kNone;
+  };
+  std::vector<ValueId> through_memory(const TileRegs& from, const Layout& to,
+                                      const std::function<Source(const std::vector<ValueId>&)>& source);
+
+  // ---- lower_scan.cpp
+  Result<Unit> scan_tile(const Inst& i);
+  std::vector<ValueId> from_thread_before(std::vector<ValueId> values, int64_t step, int64_t group);
+
+  // ---- lower_gather.cpp: rows by number
+  Result<Unit> gather_rows(const Inst& i);
+  Result<Unit> scatter_rows(const Inst& i);
+  struct RowAccess {
+    ValueId address;  ///< of global memory (i64) or within the shared array (i32)
+    ValueId inside;
+    int64_t imm = 0;
+  };
+  std::vector<Access> row_accesses(const Inst& i, const Layout& l);
+  RowAccess row_access(const Inst& i, const ViewAddress& a, const Layout& l, const TileRegs& rows, const Coord& first);
+
+  // ---- lower_atomic.cpp: what crosses workgroups
+  Result<Unit> atomic_add(const Inst& i);
+  Result<Unit> arrive(const Inst& i);
+  void workgroup_barrier();
+
+  // ---- lower_log.cpp: asserts and prints
+  Result<Unit> log(const Inst& i);
+
+  // ---- lower_bits.cpp: rows of elements that share bytes
+  bool shares_bytes(const Inst& i, const Layout& l, ValueId last_index);
+  struct BitAddress {
+    ValueId byte;   ///< i64: address of the byte that holds the first bit
+    ValueId shift;  ///< i32: 0 .. 7
+  };
+  BitAddress bit_address(const Inst& i, const ViewAddress& a, const Layout& l, const Coord& at);
+  Result<Unit> load_bits(const Inst& i);
+  Result<Unit> store_bits(const Inst& i);
+
   // ---- lower_mma.cpp
   Result<Unit> mma(const Inst& i);
   std::vector<ValueId> fragments(const TileRegs& t, const Atom& atom, thread::Use use);
@@ -211,6 +270,8 @@ class Lowering {
   std::map<ValueId, uint32_t> shared_tiles_;
   std::map<ValueId, const tile::Param*> views_;
   std::map<std::string, PackedLayout> packed_;
+  std::map<ValueId, Bounds> promised_bounds_;
+  ValueId log_ = kNone;                                      ///< i64: address of the log
   std::map<uint32_t, bool> pending_reads_, pending_writes_;  ///< since the last barrier
   std::map<uint32_t, int> array_depth_;                      ///< loop nest an array is in use in; -1: free
   std::set<uint32_t> owned_;                                 ///< arrays of slices: no subgroup sees another's

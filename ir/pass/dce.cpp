@@ -61,6 +61,9 @@ class Dce {
     const Func::Inst& i = f_.inst(id);
     const size_t own = i.op == Op::loop ? 3 : i.args.size();  // what a loop carries is needed one by one
     for (size_t a = 0; a < own; a++) need(i.args[a]);
+    if (i.op == Op::while_loop)  // carries all that it has
+      for (const BlockId b : i.blocks)
+        for (const ValueId v : yielded(b)) need(v);
     if (owner_[block_[id]] != kNone) keep(owner_[block_[id]]);
   }
 

@@ -60,6 +60,14 @@ void Folder::inst(InstId id) {
       return loop(id);
     case Op::cond:
       return cond(id);
+    case Op::while_loop: {
+      const std::vector<BlockId> nested = f_.inst(id).blocks;
+      for (const BlockId b : nested) {
+        std::vector<InstId> folded = block(b);
+        f_.blocks[b].insts = std::move(folded);
+      }
+      return keep(id);
+    }
     default:
       break;
   }

@@ -21,7 +21,7 @@ class Hoist {
       for (const ValueId r : f_.inst(id).results) depth_[r] = out ? depth - 1 : depth;
     };
     for (const InstId id : f_.blocks[b].insts) {
-      const bool loop = f_.inst(id).op == Op::loop;
+      const bool loop = f_.inst(id).op == Op::loop || f_.inst(id).op == Op::while_loop;
       for (const BlockId nested : f_.inst(id).blocks)
         for (const InstId out : block(nested, depth + 1, loop)) place(out);
       place(id);

@@ -48,6 +48,7 @@ class Inference {
       case Op::mma_scaled:
       case Op::fill:
       case Op::loop:
+      case Op::while_loop:
       case Op::cond:
         return true;
       default:
@@ -94,6 +95,7 @@ class Inference {
   bool spread_over(InstId id) {
     const Func::Inst& inst = f_.inst(id);
     if (inst.op == Op::loop) return spread_loop(inst);
+    if (inst.op == Op::while_loop) return spread_while(inst);
     if (inst.op == Op::cond) return spread_cond(inst);
     if (inst.results.empty() || !is_tile(inst.results[0])) return false;
     const ValueId r = inst.results[0];
@@ -105,6 +107,16 @@ class Inference {
       case Op::iota:
       case Op::room:
         return false;
+      case Op::gather:
+        break;
+      case Op::slice:
+        if (known(inst.args[0]) && !is_partial(*f_.type(inst.args[0]).layout))
+          return assign(r, slice_layout(*f_.type(inst.args[0]).layout, inst.attr.offset, inst.attr.shape));
+        break;
+      case Op::assign:
+        return spread_assign(inst);
+      case Op::scan:
+        return assign(r, scan_layout(f_.type(r).shape, static_cast<int>(inst.attr.imm), threads_));
       case Op::reduce:
         return known(inst.args[0]) && assign(r, reduced(inst));
       case Op::transpose:
@@ -123,6 +135,7 @@ class Inference {
         }
         break;
       case Op::broadcast:
+      case Op::repeat:
         break;
       default:
         return spread_elementwise(inst);
@@ -134,7 +147,19 @@ class Inference {
     if (!known(inst.results[0])) return false;
     if (is_partial(*f_.type(inst.results[0]).layout) && !is_linear_move(inst.op)) return false;
     const auto want = operand_layouts(f_, inst, t_);
-    return want && assign(inst.args[0], (*want)[0]);
+    bool changed = false;
+    for (size_t i = 0; want && i < want->size(); i++) changed |= assign(inst.args[i], (*want)[i]);
+    return changed;
+  }
+
+  /// Operand a and the result are alike, and b is a part of them.
+  bool spread_assign(const Func::Inst& inst) {
+    const ValueId a = inst.args[0], b = inst.args[1], r = inst.results[0];
+    const ValueId from = known(r) ? r : a;
+    if (!known(from) || is_partial(*f_.type(from).layout)) return false;
+    bool changed = assign(r, f_.type(from).layout);
+    changed |= assign(a, f_.type(from).layout);
+    return assign(b, slice_layout(*f_.type(r).layout, inst.attr.offset, f_.type(b).shape)) || changed;
   }
 
   bool spread_elementwise(const Func::Inst& inst) {
@@ -165,6 +190,14 @@ class Inference {
       // The yielded value first: an accumulator's layout comes from the operation that makes it.
       changed |= unify({yield.args[i], block.params[i + 1], inst.results[i], inst.args[i + 3]});
     }
+    return changed;
+  }
+  bool spread_while(const Func::Inst& inst) {
+    const auto &seen = f_.blocks[inst.blocks[0]].params, &carried = f_.blocks[inst.blocks[1]].params;
+    const Func::Inst& yield = f_.inst(f_.blocks[inst.blocks[1]].insts.back());
+    bool changed = false;
+    for (size_t i = 0; i < inst.results.size(); i++)
+      changed |= unify({yield.args[i], carried[i], seen[i], inst.results[i], inst.args[i]});
     return changed;
   }
   bool spread_cond(const Func::Inst& inst) {
@@ -267,15 +300,24 @@ class Inference {
       if (global && !want.back() && !pinned_.contains(inst.args.back()) && worth_exchange(t) && wasteful(t, 2))
         want.back() = direct(t);
     }
-    if (inst.op == Op::reduce) plain(0);
+    if (inst.op == Op::atomic_add) plain(inst.args.size() - 1);
+    if (inst.op == Op::reduce || inst.op == Op::slice || inst.op == Op::item || (inst.op == Op::repeat && !want[0]))
+      plain(0);
+    if (inst.op == Op::assign) plain(1);
     if (inst.op == Op::loop)
       for (size_t i = 0; i < inst.results.size(); i++) want[i + 3] = f_.type(inst.results[i]).layout;
+    if (inst.op == Op::while_loop)
+      for (size_t i = 0; i < inst.results.size(); i++) want[i] = f_.type(inst.results[i]).layout;
     return want;
   }
 
   Result<Unit> insert_into_blocks(InstId id) {
     const auto blocks = f_.inst(id).blocks;
     for (BlockId inner : blocks) {
+      if (f_.inst(id).op == Op::while_loop && inner == blocks[0]) {  // its condition is no tile
+        TRY(insert_converts(inner));
+        continue;
+      }
       const InstId last = f_.blocks[inner].insts.back();
       for (size_t i = 0; i < f_.inst(id).results.size(); i++) {
         const auto& l = f_.type(f_.inst(id).results[i]).layout;

@@ -6,6 +6,11 @@
 namespace lathe::tile {
 
 int64_t known_multiple(const Func& f, ValueId v) {
+  int64_t promised = 1;  // outside branches and loops
+  for (InstId id : f.blocks[f.body].insts)
+    if (f.inst(id).op == Op::assume_multiple && f.inst(id).args[0] == v)
+      promised = std::lcm(promised, f.inst(id).attr.imm);
+  if (promised > 1) return promised;
   const Func::Inst* d = f.def(v);
   if (!d) {
     for (InstId l = 0; l < f.insts.size(); l++)  // the index of a loop

@@ -15,6 +15,25 @@ std::optional<Layout> broadcast_source(const Layout& result, const Coord& source
   return l;
 }
 
+/// The layout of the operand of repeat(.., dim, count) given that of its result; none where the copies of one element
+/// are no digit of their own.
+std::optional<Layout> repeat_source(const Layout& result, int dim, int64_t count) {
+  Coord split = result.shape(), source = result.shape();
+  const auto d = static_cast<size_t>(dim);
+  source[d] /= count;
+  split[d] = source[d];
+  split.insert(split.begin() + dim + 1, count);
+  const auto apart = reshape(result, split);
+  return apart ? reshape(reduce(*apart, dim + 1, Mode::kReplicate), source) : std::nullopt;
+}
+
+/// The layout of row numbers beside a tile: every thread has those of its rows.
+std::optional<Layout> row_layout(const Layout& tile) {
+  Layout l = tile;
+  for (int d = 1; d < l.rank(); d++) l = reduce(l, d, Mode::kReplicate);
+  return reshape(l, {tile.shape()[0]});
+}
+
 /// A tile's layout with every element of the last dimension cut into `per` narrower ones, kept by the same slot.
 std::optional<Layout> cut_elements(const Layout& l, int64_t per) {
   const int last = l.rank() - 1;
@@ -48,6 +67,34 @@ std::vector<int> inverse_order(const Coord& order) {
 std::optional<Layout> view_layout(const Layout& l, int from_bits, int to_bits) {
   if (to_bits <= from_bits) return cut_elements(l, from_bits / to_bits);
   return join_elements(l, to_bits / from_bits);
+}
+
+std::optional<Layout> slice_layout(const Layout& l, const Coord& offset, const Coord& shape) {
+  std::optional<Layout> part = l;
+  for (size_t d = 0; d < shape.size() && part; d++) {
+    if (shape[d] == l.shape()[d]) continue;
+    if (l.shape()[d] % shape[d] || offset[d] % shape[d]) return std::nullopt;
+    part = slice(*part, static_cast<int>(d), shape[d]);
+  }
+  return part;
+}
+
+Layout scan_layout(const Coord& shape, int dim, int64_t threads) {
+  const auto along = static_cast<size_t>(dim);
+  std::vector<Mode> T, S;
+  int64_t unplaced = threads;
+  for (size_t d = shape.size(); d-- > 0;) {
+    if (d == along) continue;
+    const int64_t n = std::gcd(unplaced, shape[d]);
+    unplaced /= n;
+    T.insert(T.begin(), {n, static_cast<int>(d), 1});
+    S.insert(S.begin(), {shape[d] / n, static_cast<int>(d), n});
+  }
+  const int64_t n = std::gcd(unplaced, shape[along]), run = shape[along] / n;
+  T.push_back({n, dim, run});
+  S.push_back({run, dim, 1});
+  T.insert(T.begin(), {unplaced / n, Mode::kReplicate, 0});
+  return Layout(shape, T, S);
 }
 
 Layout coalesced(const Coord& shape, int elem_bits, int64_t threads) {
@@ -148,12 +195,39 @@ Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const 
       if (result && !want[0]) return unsupported("view: no layout of the operand gives " + to_string(*result));
       return want;
     }
+    case Op::slice:
+      return want;  // any layout will do; what the result's was made from is left as it is
+    case Op::assign:
+      want[0] = result;
+      return want;
+    case Op::repeat:
+      if (result) want[0] = repeat_source(*result, static_cast<int>(inst.attr.imm), inst.attr.count);
+      return want;
+    case Op::scan:
+      want[0] = scan_layout(f.type(inst.args[0]).shape, static_cast<int>(inst.attr.imm),
+                            int64_t{f.subgroups} * t.subgroup_size);
+      return want;
+    case Op::gather:
+      if (result) want.back() = row_layout(*result);
+      return want;
+    case Op::scatter: {
+      const Type& tile = f.type(inst.args.back());
+      if (!tile.layout) return want;
+      if (tile.layout->partials() > 1)
+        want.back() = coalesced(tile.shape, tile.elem.bits, int64_t{f.subgroups} * t.subgroup_size);
+      want[want.size() - 2] = row_layout(want.back() ? *want.back() : *tile.layout);
+      return want;
+    }
     case Op::reduce:
     case Op::convert:
     case Op::load:
     case Op::store:
       return want;  // any layout will do
+    case Op::item:
+    case Op::atomic_add:
+      return want;
     case Op::loop:
+    case Op::while_loop:
     case Op::cond:
     case Op::yield:
       return want;  // carried values are unified by inference itself

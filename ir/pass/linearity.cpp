@@ -37,20 +37,10 @@ void join_zero_point(Func& f, Func::Inst& sub) {
 /// s of a tile [m, k] made of s[m, g] with each column repeated k / g times, or kNone.
 ValueId repeated(const Func& f, ValueId v) {
   const auto* top = f.def(v);
-  if (!top) return kNone;
-  auto rank2_column = [&](ValueId s) { return f.type(s).shape.size() == 2 ? s : kNone; };
-  if (top->op == Op::broadcast && f.type(top->args[0]).shape[1] == 1 &&
-      f.type(top->args[0]).shape[0] == f.type(v).shape[0])
-    return rank2_column(top->args[0]);
-  if (top->op != Op::reshape) return kNone;
-  const auto* spread = f.def(top->args[0]);
-  if (!spread || spread->op != Op::broadcast) return kNone;
-  const auto* split = f.def(spread->args[0]);
-  if (!split || split->op != Op::reshape) return kNone;
-  const Coord &m = f.type(v).shape, &three = f.type(spread->args[0]).shape, &s = f.type(split->args[0]).shape;
-  if (three.size() != 3 || s.size() != 2 || three[0] != m[0] || three[0] != s[0] || three[1] != s[1] || three[2] != 1)
-    return kNone;
-  return split->args[0];
+  if (!top || f.type(v).shape.size() != 2) return kNone;
+  if (top->op == Op::repeat && top->attr.imm == 1) return top->args[0];
+  const bool one_column = top->op == Op::broadcast && f.type(top->args[0]).shape == Coord{f.type(v).shape[0], 1};
+  return one_column ? top->args[0] : kNone;
 }
 
 void move_factor(Func& f, Func::Inst& mma) {

@@ -54,6 +54,12 @@ Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const 
 /// does not hold whole elements, neighbours in its minor slots.
 std::optional<Layout> view_layout(const Layout& l, int from_bits, int to_bits);
 
+/// The layout of the sub-tile of `shape` at `offset` that keeps every element with its thread, or none.
+std::optional<Layout> slice_layout(const Layout& l, const Coord& offset, const Coord& shape);
+
+/// The layout a scan along `dim` runs in: a thread holds a run of neighbours, the next run is the next thread's.
+Layout scan_layout(const Coord& shape, int dim, int64_t threads);
+
 /// The layout of a tile of `threads` threads that moves 16 bytes a thread along the last dimension, neighbours first;
 /// threads that are left over hold copies.
 Layout coalesced(const Coord& shape, int elem_bits, int64_t threads);

@@ -15,7 +15,9 @@ struct Movable {
 
 Movable find_movable(const Func& f, BlockId body) {
   std::set<ValueId> written;
+  bool waits = false;  // for what other workgroups write
   f.walk(body, [&](BlockId, size_t, InstId id) {
+    waits = waits || f.inst(id).op == Op::arrive;
     if (info(f.inst(id).op).effect == Effect::writes && !f.inst(id).args.empty()) written.insert(f.inst(id).args[0]);
   });
   Movable out;
@@ -27,8 +29,8 @@ Movable find_movable(const Func& f, BlockId body) {
     for (ValueId a : inst.args)
       if (auto it = movable.find(a); it != movable.end()) ok = ok && it->second;
     const bool is_scalar = ok && f.type(inst.results[0]).is_scalar() && info(inst.op).effect == Effect::pure;
-    const bool is_load =
-        ok && inst.op == Op::load && f.type(inst.args[0]).form == Form::view && !written.contains(inst.args[0]);
+    const bool is_load = ok && !waits && inst.op == Op::load && f.type(inst.args[0]).form == Form::view &&
+                         !written.contains(inst.args[0]);
     for (ValueId r : inst.results) movable[r] = is_scalar;
     if (is_scalar) out.scalars.push_back(id);
     if (is_load) out.loads.push_back(id);

@@ -30,7 +30,13 @@ Space space_of(Op op) {
     case Op::async_wait:
     case Op::barrier:
     case Op::barrier_subgroup:
+    case Op::atomic_add:
+    case Op::atomic_and:
+    case Op::atomic_or:
+    case Op::fence:
+    case Op::exit_if:
     case Op::loop:
+    case Op::while_loop:
     case Op::cond:
       return kEverywhere;
     default:
