@@ -104,7 +104,7 @@ TEST_CASE(
   tools.SetMessageConsumer([&](spv_message_level_t, const char*, const spv_position_t&, const char* m) { fault = m; });
   int kernels = 0;
   for (const char* name : kProfiles) {
-    const auto t = test_target(std::string("opaque:") + name);
+    const auto t = test_target(std::string("opaque-") + name);
     REQUIRE_MESSAGE(t, t.error().text);
     for (const ShippedKernel& k : shipped_kernels(*t)) {
       CAPTURE(fmt::format("{}: {}", name, k.name));
