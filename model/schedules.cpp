@@ -6,7 +6,7 @@
 namespace lathe {
 namespace {
 
-enum class TargetKind { matrix, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
+enum class TargetKind { matrix, matrix_async, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
 constexpr int64_t kEnoughSubgroups = 2048;  ///< fill a large device with a few workgroups a core
 
@@ -35,7 +35,8 @@ TargetKind kind_of(const Target& t) {
   if (room <= 2048) return TargetKind::matrix_small;
   if (room <= 4096) return TargetKind::matrix_tight;
   if (room > 8192) return TargetKind::matrix_wide;
-  return atom->n < 16 ? TargetKind::matrix : TargetKind::matrix_16;
+  if (atom->n >= 16) return TargetKind::matrix_16;
+  return t.async_copy ? TargetKind::matrix_async : TargetKind::matrix;
 }
 
 /// Whether a matrix instruction on `ab` divides the tiles of the row.
