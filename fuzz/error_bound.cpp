@@ -303,6 +303,13 @@ class Step {
     });
   }
 
+  /// A matrix unit may take a subnormal for 0.
+  Number product_operand(size_t operand, size_t at) const {
+    Number x = number(elem(operand), raw(operand)[at]);
+    if (x.v != 0 && std::abs(x.v) < least_normal(elem(operand))) x.e += std::abs(x.v);
+    return x;
+  }
+
   void multiply(bool any) {
     if (!type_.elem.is_float()) return any ? all_unknown() : void();
     const bool scaled = inst_.args.size() == 4;
@@ -313,8 +320,8 @@ class Step {
       const Number c = number(elem(ic), raw(ic)[i]);
       double total = std::abs(c.v), grain = grain_of(c.v), error = c.e > kSameValue ? c.e : 0;
       for (size_t j = 0; j < k; j++) {
-        Number a = number(elem(0), raw(0)[i / n * k + j]);
-        const Number b = number(elem(ib), raw(ib)[j * n + i % n]);
+        Number a = product_operand(0, i / n * k + j);
+        const Number b = product_operand(ib, j * n + i % n);
         if (scaled) {
           const Number s = number(elem(1), raw(1)[i / n * groups + j / (k / groups)]);
           a = {a.v * s.v, a.e * (std::abs(s.v) + s.e) + std::abs(a.v) * s.e};

@@ -54,8 +54,8 @@ bool is_bool_or_wide(Type t) { return t.kind == Kind::boolean || t.bits == 64 ||
 bool is_wide(Type t) { return t.bits == 64; }
 bool is_integer(Type t) { return t.is_int(); }
 constexpr Refusal kRefused[] = {
-    {Op::load, splits_bytes, "plain rows of codes that straddle bytes"},
-    {Op::store, splits_bytes, "plain rows of codes that straddle bytes"},
+    {Op::load, under_byte, "plain rows of codes, where the layout does not hold whole bytes"},
+    {Op::store, under_byte, "plain rows of codes, where the layout does not hold whole bytes"},
     {Op::view, is_bool_or_wide, "no lowering for bool, 64 bits and codes that straddle words"},
     {Op::shared, under_byte, "shared tiles of under 8 bits an element"},
     {Op::reduce, is_wide, "64-bit reductions over subgroups"},

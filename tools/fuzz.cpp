@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "fuzz/child.h"
 #include "fuzz/generate.h"
@@ -48,15 +49,10 @@ struct Sum {
   std::vector<Failure> failures;
 };
 
-/// A reason without what differs from program to program.
+/// A reason without the numbers and layouts, which differ from program to program.
 std::string kind_of(const std::string& reason) {
-  std::string out;
-  for (const char c : reason.substr(0, reason.find(" T[")))
-    if (c < '0' || c > '9')
-      out += c;
-    else if (out.empty() || out.back() != '#')
-      out += '#';
-  return out;
+  static const std::regex layouts(" T\\[.*"), numbers("0x[0-9a-f]+|[0-9]+");
+  return std::regex_replace(std::regex_replace(reason, layouts, ""), numbers, "#");
 }
 
 Json to_json(const Verdict& v, const std::string& program) {

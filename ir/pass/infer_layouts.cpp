@@ -2,6 +2,7 @@
 // nothing moves; what is still free starts from memory. Where two layouts meet, a convert is inserted.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -20,6 +21,7 @@ class Inference {
 
   Result<Unit> run() {
     drop_converts();
+    TRY(convert_pinned_products());
     f_.walk(f_.body, [&](BlockId, size_t, InstId id) { order_.push_back(id); });
     for (ValueId v = 0; v < f_.values.size(); v++)
       if (is_tile(v) && known(v)) pinned_.insert(v);
@@ -73,6 +75,30 @@ class Inference {
       for (ValueId& a : f_.inst(id).args)
         for (auto it = source.find(a); it != source.end(); it = source.find(a)) a = it->second;
     });
+  }
+
+  /// A product comes out as its plan has it; a pin that asks for another layout is met by a convert.
+  Result<Unit> convert_pinned_products() {
+    std::vector<std::pair<BlockId, InstId>> products;
+    f_.walk(f_.body, [&](BlockId block, size_t, InstId id) {
+      const Op op = f_.inst(id).op;
+      if ((op == Op::mma || op == Op::mma_scaled) && known(f_.inst(id).results[0])) products.emplace_back(block, id);
+    });
+    for (const auto& [block, id] : products) {
+      const ValueId pinned = f_.inst(id).results[0];
+      TRY_ASSIGN(const auto want, operand_layouts(f_, f_.inst(id), t_));
+      Type type = f_.type(pinned);
+      if (!want.back() || type.layout == want.back()) continue;
+      type.layout = want.back();
+      const ValueId product = f_.add_value(type, id, f_.values[pinned].name);
+      f_.inst(id).results = {product};
+      const InstId convert = f_.add_inst(Op::convert, {}, {product}, {}, {}, f_.inst(id).loc);
+      f_.inst(convert).results = {pinned};
+      f_.values[pinned].def = convert;
+      auto& insts = f_.blocks[block].insts;
+      insts.insert(std::find(insts.begin(), insts.end(), id) + 1, convert);
+    }
+    return Unit{};
   }
 
   Result<Unit> anchor(InstId id) {
