@@ -51,7 +51,7 @@ Built build(runtime::Device& device, const Target& t, const ShippedKernel& k, bo
     options.lower.aligned = aligned;
     TRY_ASSIGN(const Compiled c, compile(k.func, t, options));
     for (const auto& a : c.func.shared) b.shared += a.bytes;
-    TRY_ASSIGN(Emitted e, emit(c.func, t));
+    TRY_ASSIGN(Emitted e, emit(c.func, t, device.info().api));
     e.info.statistics = e.info.texts = true;
     TRY_ASSIGN(const auto program, load(device, e));
     return program->stats();

@@ -9,6 +9,7 @@
 #include "fuzz/generate.h"
 #include "fuzz/judge.h"
 #include "tests/device_kernel.h"
+#include "tests/scratch_files.h"
 #include "tests/targets.h"
 
 namespace lathe::fuzz {
@@ -87,7 +88,7 @@ TEST_CASE("every bug that fuzzing has found, on every device") {
   for (const auto& entry : std::filesystem::directory_iterator(LATHE_SOURCE_DIR "/tests/fuzz")) {
     files++;
     const std::string path = entry.path().string();
-    const auto p = program_from_text(file_text(path), path);
+    const auto p = program_from_text(model::bytes_of(path), path);
     REQUIRE_MESSAGE(p, p.error().text);
     for (TestDevice& d : test_devices()) {
       if (!pins_fit(p->func, d.target)) continue;

@@ -117,9 +117,9 @@ inline std::vector<ShippedKernel> kernels_of_each_kind(const Target& t) {
   std::vector<ShippedKernel> out;
   for (const NamedFormat& f : shipped_formats()) {
     const bool each = !f.format.scaled() || (f.format.zeros && f.format.group == 128);
-    const auto schedules = schedules_of(t, f.format);
-    for (size_t i = 0; i < (each ? schedules.size() : 1); i++)
-      out.push_back(shipped_matmul(f, schedules[i], out.size() % 2 == 0));
+    const std::vector<Schedule> rows = schedules(t, f);
+    for (size_t i = 0; i < (each ? rows.size() : 1); i++)
+      out.push_back(shipped_matmul(f, rows[i], out.size() % 2 == 0));
   }
   for (ShippedKernel& k : shipped_row_kernels()) out.push_back(std::move(k));
   return out;
