@@ -46,7 +46,7 @@ Lowering::ViewAddress Lowering::view_address(const Inst& i, size_t rank, bool ro
   for (size_t d = rank; d-- > 0;) {
     const ValueId index = scalar(i.args[1 + d]), size = scalar(p.sizes[d]);
     const tile::Type& tile = i.results.empty() ? type(i.args.back()) : type(i.results[0]);
-    const int64_t extent = tile.is_tile() ? tile.shape[d] : 1;
+    const int64_t extent = tile.is_tile() || tile.is_token() ? tile.shape[d] : 1;
     if (d + 1 < rank && p.strides.empty()) {
       const ValueId inner = scalar(p.sizes[d + 1]);
       if (d + 2 == rank && view.elem.bits < 8)  // a row of codes ends on a whole byte

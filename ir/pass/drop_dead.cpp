@@ -1,67 +1,127 @@
-// What nobody uses leaves the tile program.
+// What nobody uses leaves the tile program: operations, loops and branches, and what loops carry for themselves alone.
 #include <map>
-#include <set>
+#include <vector>
 
 #include "ir/pass/passes.h"
 
 namespace lathe::tile {
 namespace {
 
-/// Erases from the end of each block, so that one sweep is enough; `used` holds every operand seen so far.
-void sweep(Func& f, BlockId block, std::set<ValueId>& used) {
-  auto& insts = f.blocks[block].insts;
-  for (size_t at = insts.size(); at-- > 0;) {
-    const Func::Inst& inst = f.inst(insts[at]);
-    const Effect effect = info(inst.op).effect;
-    bool keep = effect == Effect::writes || effect == Effect::control;
-    for (ValueId r : inst.results) keep = keep || used.contains(r);
-    if (!keep) {
-      insts.erase(insts.begin() + static_cast<std::ptrdiff_t>(at));
-      continue;
-    }
-    used.insert(inst.args.begin(), inst.args.end());
-    for (BlockId inner : inst.blocks) sweep(f, inner, used);
-  }
-}
+class Liveness {
+ public:
+  explicit Liveness(Func& f)
+      : f_(f),
+        live_(f.insts.size()),
+        needed_(f.values.size()),
+        placed_(f.insts.size()),
+        around_(f.insts.size(), kNone) {}
 
-/// A value that a loop carries and neither its body nor what follows reads; true if there was one.
-bool drop_carried(Func& f) {
-  std::map<ValueId, int> uses;
-  std::vector<InstId> loops;
-  f.walk(f.body, [&](BlockId, size_t, InstId id) {
-    for (const ValueId a : f.inst(id).args) uses[a]++;
-    if (f.inst(id).op == Op::loop) loops.push_back(id);
-  });
-  bool dropped = false;
-  for (const InstId id : loops) {
-    Func::Inst& loop = f.inst(id);
-    auto& params = f.blocks[loop.blocks[0]].params;
-    auto& next = f.inst(f.blocks[loop.blocks[0]].insts.back()).args;
-    for (size_t c = loop.results.size(); c-- > 0;) {
-      if (uses[params[c + 1]] || uses[loop.results[c]]) continue;
-      const auto at = static_cast<std::ptrdiff_t>(c);
-      loop.args.erase(loop.args.begin() + 3 + at);
-      loop.results.erase(loop.results.begin() + at);
-      params.erase(params.begin() + 1 + at);
-      next.erase(next.begin() + at);
-      dropped = true;
+  void run() {
+    index(f_.body, kNone);
+    for (InstId id = 0; id < f_.insts.size(); id++)
+      if (placed_[id] && info(f_.inst(id).op).effect == Effect::writes) keep(id);
+    while (!work_.empty()) {
+      const ValueId v = work_.back();
+      work_.pop_back();
+      trace(v);
+    }
+    sweep(f_.body);
+  }
+
+ private:
+  void index(BlockId block, InstId around) {
+    for (const InstId id : f_.blocks[block].insts) {
+      placed_[id] = true;
+      around_[id] = around;
+      for (const BlockId inner : f_.inst(id).blocks) {
+        const auto& params = f_.blocks[inner].params;
+        for (size_t p = 0; p < params.size(); p++) param_of_[params[p]] = {id, p};
+        index(inner, id);
+      }
     }
   }
-  return dropped;
-}
+
+  void need(ValueId v) {
+    if (needed_[v]) return;
+    needed_[v] = true;
+    work_.push_back(v);
+  }
+  const Func::Inst& yield_of(BlockId b) const { return f_.inst(f_.blocks[b].insts.back()); }
+
+  /// The operation stays, and those around it.
+  void keep(InstId id) {
+    if (id == kNone || live_[id]) return;
+    live_[id] = true;
+    const Func::Inst& inst = f_.inst(id);
+    keep(around_[id]);
+    if (inst.op == Op::loop)
+      for (size_t a = 0; a < 3; a++) need(inst.args[a]);
+    else
+      for (const ValueId a : inst.args) need(a);
+    if (inst.op == Op::while_loop)  // carries all that it has
+      for (const BlockId b : inst.blocks)
+        for (const ValueId v : yield_of(b).args) need(v);
+  }
+
+  void trace(ValueId v) {
+    if (const auto p = param_of_.find(v); p != param_of_.end()) {
+      const auto [owner, at] = p->second;
+      keep(owner);
+      if (f_.inst(owner).op == Op::loop && at > 0) carried(owner, at - 1);
+      return;
+    }
+    const InstId id = f_.values[v].def;
+    if (id == kNone) return;
+    keep(id);
+    const Func::Inst& inst = f_.inst(id);
+    for (size_t r = 0; r < inst.results.size(); r++) {
+      if (inst.results[r] != v) continue;
+      if (inst.op == Op::loop) carried(id, r);
+      if (inst.op == Op::cond)
+        for (const BlockId b : inst.blocks) need(yield_of(b).args[r]);
+    }
+  }
+  void carried(InstId loop, size_t c) {
+    const Func::Inst& inst = f_.inst(loop);
+    need(inst.results[c]);
+    need(inst.args[c + 3]);
+    need(f_.blocks[inst.blocks[0]].params[c + 1]);
+    need(yield_of(inst.blocks[0]).args[c]);
+  }
+
+  void sweep(BlockId block) {
+    std::erase_if(f_.blocks[block].insts, [&](InstId id) { return f_.inst(id).op != Op::yield && !live_[id]; });
+    for (const InstId id : f_.blocks[block].insts) {
+      Func::Inst& inst = f_.inst(id);
+      if (inst.op == Op::loop || inst.op == Op::cond)
+        for (size_t r = inst.results.size(); r-- > 0;)
+          if (!needed_[inst.results[r]]) drop_result(inst, r);
+      for (const BlockId inner : inst.blocks) sweep(inner);
+    }
+  }
+  void drop_result(Func::Inst& inst, size_t r) {
+    const auto at = static_cast<std::ptrdiff_t>(r);
+    inst.results.erase(inst.results.begin() + at);
+    if (inst.op == Op::loop) {
+      inst.args.erase(inst.args.begin() + 3 + at);
+      auto& params = f_.blocks[inst.blocks[0]].params;
+      params.erase(params.begin() + 1 + at);
+    }
+    for (const BlockId b : inst.blocks) {
+      auto& next = f_.inst(f_.blocks[b].insts.back()).args;
+      next.erase(next.begin() + at);
+    }
+  }
+
+  Func& f_;
+  std::vector<bool> live_, needed_, placed_;
+  std::vector<InstId> around_;
+  std::map<ValueId, std::pair<InstId, size_t>> param_of_;
+  std::vector<ValueId> work_;
+};
 
 }  // namespace
 
-void drop_dead(Func& f) {
-  std::set<ValueId> sizes;
-  for (const Param& p : f.params) {
-    sizes.insert(p.sizes.begin(), p.sizes.end());
-    sizes.insert(p.strides.begin(), p.strides.end());
-  }
-  do {
-    std::set<ValueId> used = sizes;
-    sweep(f, f.body, used);
-  } while (drop_carried(f));
-}
+void drop_dead(Func& f) { Liveness(f).run(); }
 
 }  // namespace lathe::tile
