@@ -53,6 +53,7 @@ bool under_byte(Type t) { return t.bits < 8; }
 bool is_bool_or_wide(Type t) { return t.kind == Kind::boolean || t.bits == 64 || splits_bytes(t); }
 bool is_wide(Type t) { return t.bits == 64; }
 bool is_integer(Type t) { return t.is_int(); }
+bool made_by_pass(Type) { return true; }
 constexpr Refusal kRefused[] = {
     {Op::load, under_byte, "plain rows of codes, where the layout does not hold whole bytes"},
     {Op::store, under_byte, "plain rows of codes, where the layout does not hold whole bytes"},
@@ -62,7 +63,12 @@ constexpr Refusal kRefused[] = {
     {Op::cast_minus, [](Type t) { return t.bits >= 32; }, "only of integers under 32 bits"},
     {Op::mma, is_integer, "no target has an atom"},
     {Op::mma_scaled, is_integer, "no target has an atom"},
-    {Op::convert, [](Type) { return true; }, "layout inference makes it"},
+    {Op::convert, made_by_pass, "layout inference makes it"},
+    {Op::room, made_by_pass, "pipelining makes it"},
+    {Op::issue, made_by_pass, "pipelining makes it"},
+    {Op::commit, made_by_pass, "pipelining makes it"},
+    {Op::wait, made_by_pass, "pipelining makes it"},
+    {Op::release, made_by_pass, "pipelining makes it"},
 };
 
 /// Calls try_args for every choice of operand types that may be well typed with elements of type `elem`.

@@ -52,13 +52,16 @@ TEST_CASE("2,000 programs hold every admitted pair of operation and element type
   MESSAGE(
       fmt::format("{} pairs; of {} programs {} with mma, {} pipelined, {} converting, {} partial, {} masked; {} exact",
                   pairs, kPrograms, mma, pipelined, conversion, partial, masked, exact));
-  for (const Pair& pair : missing) CHECK_MESSAGE(false, tile::info(pair.op).name << " of " << to_string(pair.elem));
+  for (const Pair& pair : missing)
+    CHECK_MESSAGE(false, std::string(tile::info(pair.op).name) << " of " << to_string(pair.elem));
   for (const int count : {mma, pipelined, conversion, partial, masked})
     CHECK(count >= static_cast<int>(kPrograms / 10));
   CHECK(exact >= static_cast<int>(kPrograms / 2));
   for (int i = 0; i < tile::kOpCount; i++) {
     const auto op = static_cast<tile::Op>(i);
-    if (op != tile::Op::convert) CHECK_MESSAGE(operations.contains(op), "no program has " << tile::info(op).name);
+    const auto& types = element_types();
+    if (std::all_of(types.begin(), types.end(), [&](Type t) { return refusal(op, t); })) continue;
+    CHECK_MESSAGE(operations.contains(op), "no program has " << std::string(tile::info(op).name));
   }
 }
 
