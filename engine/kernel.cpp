@@ -288,10 +288,9 @@ Result<std::vector<std::string>> Kernel::take_log() const {
 
 bool is_aligned(const tile::Func& f, const Kernel::Arguments& args) {
   auto value_of = [&](ValueId v) -> int64_t {
+    if (const auto* constant = f.def(v)) return constant->attr.imm;
     const auto it = args.sizes.find(f.values[v].name);
-    if (it != args.sizes.end()) return it->second;
-    const auto* d = f.def(v);
-    return d ? d->attr.imm : 1;
+    return it == args.sizes.end() ? 1 : it->second;
   };
   for (const tile::Param& p : f.params) {
     const tile::Type& t = f.type(p.value);

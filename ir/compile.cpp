@@ -1,5 +1,7 @@
 #include "ir/compile.h"
 
+#include <set>
+
 namespace lathe {
 
 Result<tile::Func> prepare(tile::Func f, const CompileOptions& options) {
@@ -12,11 +14,18 @@ Result<tile::Func> prepare(tile::Func f, const CompileOptions& options) {
 }
 
 Result<tile::Func> lay_out(tile::Func f, const Target& target, const CompileOptions& options) {
-  tile::choose_transport(f, target, options.lower.aligned);
-  tile::drop_dead(f);
-  TRY(tile::infer_layouts(f, target));
-  TRY(tile::verify(f));
-  return f;
+  // The pieces of a packed parameter are known once there are layouts: those that turn out too small stay in registers.
+  std::set<std::string> in_registers;
+  for (;;) {
+    tile::Func laid_out = f;
+    tile::choose_transport(laid_out, target, options.lower.aligned, in_registers);
+    tile::drop_dead(laid_out);
+    TRY(tile::infer_layouts(laid_out, target));
+    TRY(tile::verify(laid_out));
+    TRY_ASSIGN(const auto small, tile::copies_too_small(laid_out, target));
+    if (small.empty()) return laid_out;
+    in_registers.insert(small.begin(), small.end());
+  }
 }
 
 Result<Compiled> compile(tile::Func f, const Target& target, const CompileOptions& options) {

@@ -72,7 +72,7 @@ Result<Product> multiply_on_device(const Place& place, const LowBit& p, bool tim
     out.compile_ms = kernel->times().compile_ms;
     out.driver_ms = kernel->times().driver_ms;
   }
-  out.schedule = to_string(schedule);
+  out.schedule = to_string(Schedule{});
   out.pack_id = matmul->pack_id();
   out.distrusted = matmul->distrusted();
   out.weight_bytes = matmul->weight_bytes();
@@ -188,7 +188,7 @@ Result<Product> multiply(const Place& place, const LowBit& p, bool timed) {
   TRY_ASSIGN(out.y, interpret(p, Schedule{}));
   if (timed) out.us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
   out.path = out.atoms = kInterpreter;
-  out.schedule = to_string(schedule);
+  out.schedule = to_string(Schedule{});
   out.weight_bytes = p.weights.codes.size() + 2 * (p.weights.scales.size() + p.weights.zeros.size());
   return out;
 }

@@ -2,6 +2,8 @@
 // The passes over Tile IR, in the order compile() runs them. Each is a free function; what it needs and gives is said
 // here.
 #include <map>
+#include <set>
+#include <string>
 
 #include "ir/pass/mma_plan.h"
 #include "ir/pass/packed.h"
@@ -25,8 +27,10 @@ void pipeline(Func& f);
 
 /// Which tokens travel by asynchronous copies through shared memory: those of whole 16-byte pieces, while there is
 /// room, where the target has such copies. The others become loads whose tiles the loop carries in registers.
-/// aligned: LowerOptions::aligned.
-void choose_transport(Func& f, const Target& t, bool aligned);
+/// aligned: LowerOptions::aligned. in_registers: views that are not to be copied.
+void choose_transport(Func& f, const Target& t, bool aligned, const std::set<std::string>& in_registers = {});
+/// Packed views that are copied although their pieces are under 16 bytes.   needs: infer_layouts.
+Result<std::set<std::string>> copies_too_small(const Func& f, const Target& t);
 
 /// A number that divides the i64 scalar v for certain; 0, which every number divides, for the constant 0.
 int64_t known_multiple(const Func& f, ValueId v);

@@ -19,7 +19,8 @@ struct Tokens {
 
 class Transport {
  public:
-  Transport(Func& f, const Target& t, bool aligned) : f_(f), t_(t), aligned_(aligned) {}
+  Transport(Func& f, const Target& t, bool aligned, const std::set<std::string>& in_registers)
+      : f_(f), t_(t), aligned_(aligned), kept_(in_registers) {}
 
   void run() {
     int64_t left = t_.shared_bytes * 3 / 4;  // the rest is for conversions and partial sums
@@ -85,10 +86,11 @@ class Transport {
 
   /// Whole 16-byte pieces. A packed tile's are in the order of its lanes, and each lane must have one.
   bool can_be_copied(const Tokens& tokens) const {
+    if (kept_.contains(f_.values[tokens.view].name)) return false;
     const Type& type = f_.type(tokens.values[0]);
     const int64_t threads = int64_t{f_.subgroups} * t_.subgroup_size;
     if (f_.type(tokens.view).packed) return elements(type) * type.elem.bits >= kCopyBits * threads;
-    if (!aligned_ || type.shape.back() * type.elem.bits % kCopyBits) return false;
+    if (!aligned_ || type.elem.bits < 8 || type.shape.back() * type.elem.bits % kCopyBits) return false;
     for (const InstId issue : tokens.issues) {
       const auto& args = f_.inst(issue).args;
       if (known_multiple(f_, args[args.size() - 2]) * type.elem.bits % kCopyBits) return false;
@@ -152,6 +154,7 @@ class Transport {
   Func& f_;
   const Target& t_;
   bool aligned_;
+  const std::set<std::string>& kept_;
   std::map<ValueId, ValueId> parent_;   ///< union of the names of one load's tokens
   std::map<ValueId, ValueId> view_of_;  ///< by root
   std::map<ValueId, ValueId> now_;      ///< tiles of waits that are gone
@@ -159,6 +162,21 @@ class Transport {
 
 }  // namespace
 
-void choose_transport(Func& f, const Target& t, bool aligned) { Transport(f, t, aligned).run(); }
+void choose_transport(Func& f, const Target& t, bool aligned, const std::set<std::string>& in_registers) {
+  Transport(f, t, aligned, in_registers).run();
+}
+
+Result<std::set<std::string>> copies_too_small(const Func& f, const Target& t) {
+  std::set<std::string> copied, out;
+  f.walk(f.body, [&](BlockId, size_t, InstId id) {
+    const Func::Inst& inst = f.inst(id);
+    if (inst.op == Op::issue && f.type(inst.args[0]).packed) copied.insert(f.values[inst.args[0]].name);
+  });
+  if (copied.empty()) return out;
+  TRY_ASSIGN(const auto packed, packed_parameters(f, t));
+  for (const std::string& name : copied)
+    if (packed.at(name).piece_bytes() * 8 != kCopyBits) out.insert(name);
+  return out;
+}
 
 }  // namespace lathe::tile
