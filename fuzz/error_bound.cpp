@@ -177,8 +177,8 @@ class Step {
       unless_certain_condition();
     } else if (known.spread == Spread::moves) {
       return true;
-    } else if (inst_.op == Op::reduce || known.spread == Spread::sums) {
-      inst_.op == Op::reduce ? reduce(any) : multiply(any);
+    } else if (known.spread == Spread::sums) {
+      inst_.op == Op::reduce || inst_.op == Op::scan ? reduce(any) : multiply(any);
     } else if (known.spread == Spread::compares) {
       if (any) compare();
     } else if (inst_.op == Op::view) {
@@ -264,17 +264,20 @@ class Step {
         for (size_t at = i * from / to; at <= (i * from + from - 1) / to; at++) note(result_[at], kUnknown);
   }
 
-  /// The numbers of dimension d, row by row of the others: calls visit(place in the result, numbers).
+  /// The numbers of dimension d, row by row of the others, of scan up to each one: calls visit(place in the result,
+  /// numbers).
   template <class Visit>
   void each_row(size_t d, const Visit& visit) {
     const Coord& shape = f_.type(inst_.args[0]).shape;
     size_t inner = 1;
     for (size_t i = d + 1; i < shape.size(); i++) inner *= static_cast<size_t>(shape[i]);
     const auto extent = static_cast<size_t>(shape[d]);
-    std::vector<Number> row(extent);
+    std::vector<Number> row;
+    const bool is_scan = inst_.op == Op::scan;
     for (size_t i = 0; i < result_.size(); i++) {
-      for (size_t k = 0; k < extent; k++)
-        row[k] = number(elem(0), raw(0)[i / inner * inner * extent + i % inner + k * inner]);
+      const size_t outer = i / inner / (is_scan ? extent : 1), first = outer * inner * extent + i % inner;
+      row.resize(is_scan ? i / inner % extent + 1 : extent);
+      for (size_t k = 0; k < row.size(); k++) row[k] = number(elem(0), raw(0)[first + k * inner]);
       visit(i, row);
     }
   }

@@ -64,6 +64,7 @@ Fact arithmetic(Op op, const std::vector<tile::Type>& types, const std::vector<F
     case Op::iota:
       return {static_cast<double>(attr.shape[static_cast<size_t>(attr.imm)]), 1, true};
     case Op::reduce:
+    case Op::scan:
       return attr.kind == 0 ? times(args[0], types[0].shape[static_cast<size_t>(attr.imm)]) : args[0];
     case Op::mma:
       return sum_of(times(product_of(args[0], args[1]), types[0].shape[1]), args[2]);
@@ -103,7 +104,7 @@ Fact fact_of(Op op, const std::vector<tile::Type>& types, const std::vector<Fact
     if (r == tile::Rounding::sum || r == tile::Rounding::approx || op == Op::fma) f.certain = false;
   } else if (f.grain == 0) {
     const tile::Rounding r = tile::info(op).rounding;
-    const bool picks = op == Op::reduce && attr.kind != 0;
+    const bool picks = (op == Op::reduce || op == Op::scan) && attr.kind != 0;
     if (((r == tile::Rounding::sum && !picks) || r == tile::Rounding::approx || op == Op::fma)) f.certain = false;
   }
   return f;

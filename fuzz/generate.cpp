@@ -144,7 +144,23 @@ tile::V Generator::clamped(V v, double most) {
   return note(b_.op(Op::min, {up, bound(most)}), {most, std::min(1.0, fact(v).grain), fact(v).certain});
 }
 
+/// What a loop begins with.
+std::vector<tile::V> Generator::to_carry() {
+  std::vector<V> init;
+  for (int64_t i = random_.between(0, 2); i > 0; i--) {
+    const V v = random_.pick(values_);
+    if (type(v).is_tile() || type(v).is_scalar()) init.push_back(clamped(v, exact() ? 16 : 64));
+  }
+  return init;
+}
+
+/// Of a value at every turn, where it is clamped at the end of each.
+Fact Generator::carried(const Fact& f) const {
+  return {std::max(f.most, exact() ? 16.0 : 64.0), std::min(f.grain, exact() ? 0.5 : 0.0), f.certain};
+}
+
 void Generator::loop() {
+  if (random_.percent(12)) return while_loop();
   const int64_t step = random_.percent(60) ? 1 : random_.between(2, 8),
                 trips = random_.between(0, 9) ? random_.between(1, 3) : 0;
   const int64_t low = random_.percent(70) ? 0 : random_.between(1, 3);
@@ -159,11 +175,7 @@ void Generator::loop() {
     }
   }
   const int stages = random_.percent(50) ? static_cast<int>(random_.between(2, 4)) : random_.percent(50) ? 1 : 0;
-  std::vector<V> init;
-  for (int64_t i = random_.between(0, 2); i > 0; i--) {
-    const V v = random_.pick(values_);
-    if (type(v).is_tile() || type(v).is_scalar()) init.push_back(clamped(v, exact() ? 16 : 64));
-  }
+  const std::vector<V> init = to_carry();
   const bool with_product = !has_product_ && random_.percent(65);
   const bool use_index = low + most * step < 64;
   const size_t values = values_.size(), indices = indices_.size();
@@ -172,10 +184,7 @@ void Generator::loop() {
       b_.lit(low), end, b_.lit(step), init,
       [&](V i, const std::vector<V>& carried) {
         if (use_index) indices_.push_back({i, low, low + std::max<int64_t>(0, most - 1) * step});
-        for (size_t c = 0; c < carried.size(); c++) {
-          const Fact& f = fact(init[c]);
-          add(carried[c], {std::max(f.most, exact() ? 16.0 : 64.0), std::min(f.grain, exact() ? 0.5 : 0.0), f.certain});
-        }
+        for (size_t c = 0; c < carried.size(); c++) add(carried[c], this->carried(fact(init[c])));
         like(any_element(), random_.pick(shapes_));
         if (with_product) {
           const Atom& atom =

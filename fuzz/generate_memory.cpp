@@ -116,6 +116,12 @@ bool Generator::store(V value) {
     t = type(value);
   }
   uses_[value.id]++;
+  const Part part = own_part(t);
+  b_.store(part.view, part.at, value);
+  return true;
+}
+
+Generator::Part Generator::own_part(tile::Type t) {
   const size_t rank = t.shape.size();
   Coord extents = t.shape;
   std::vector<V> at(rank, b_.lit(0));
@@ -132,9 +138,59 @@ bool Generator::store(V value) {
   }
   for (int64_t& n : extents)
     if (random_.percent(50)) n = std::max<int64_t>(1, n - random_.between(-2, std::min<int64_t>(n - 1, 6)));
-  const View view = new_view(t.elem, extents, true);
-  b_.store(view.v, at, value);
-  return true;
+  return {new_view(t.elem, extents, true).v, at};
+}
+
+/// Any rows: near, far off and below the first.
+Generator::Maybe Generator::gather(Op, Type elem) {
+  const Coord shape = any_shape(elem);
+  V rows = like(types::i32, {shape[0]});
+  if (!fact(rows).certain) return std::nullopt;
+  if (random_.percent(60)) {
+    const V mask = b_.op(Op::fill, {literal(types::i32, 7)}, {.elem = types::i32, .shape = {shape[0]}});
+    rows = note(b_.op(Op::band, {rows, mask}), {8, 1, true});
+  }
+  Coord extents;
+  for (const int64_t n : shape) extents.push_back(awkward(n));
+  const View view = new_view(elem, extents, false);
+  std::vector<V> at;
+  for (size_t d = 0; d < shape.size(); d++) at.push_back(index_below(extents[d], shape[d]));
+  const V v = b_.gather(view.v, at, rows, shape);
+  return add(v, exact() ? Fact{2, 1, true} : elem.is_float() ? Fact{4, 0, true} : any_value(elem));
+}
+
+/// The rows of the tile in another order: two that met would be a race.
+Generator::Maybe Generator::scatter(Op, Type elem) {
+  const V value = like(elem, any_shape(elem));
+  const tile::Type t = type(value);
+  const int64_t n = t.shape[0];
+  const auto all = [&](int64_t x) {
+    return b_.op(Op::fill, {b_.literal(types::i32, 0, x)}, {.elem = types::i32, .shape = {n}});
+  };
+  V rows = b_.iota({n}, 0);
+  if (random_.percent(30))
+    rows = b_.op(Op::sub, {all(n - 1), rows});
+  else if (random_.percent(50))
+    rows = b_.op(Op::rem, {b_.op(Op::add, {rows, all(random_.below(n))}), all(n)});
+  else if (groups_[0] * groups_[1] == 1)
+    rows = b_.op(Op::sub, {b_.op(Op::mul, {rows, all(2)}), all(1)});
+  uses_[value.id]++;
+  const Part part = own_part(t);
+  b_.scatter(part.view, part.at, rows, value);
+  return V{&b_, kNone};
+}
+
+/// Every workgroup to its own part, or all to one.
+Generator::Maybe Generator::atomic_add(Op op, Type elem) {
+  const V value = like(elem, any_shape(elem));
+  if (!fact(value).certain) return std::nullopt;
+  uses_[value.id]++;
+  const Part part = own_part(type(value));
+  const bool meet = random_.percent(50);
+  std::vector<V> args{part.view};
+  for (const V at : part.at) args.push_back(meet ? b_.lit(random_.below(2)) : at);
+  args.push_back(value);
+  return effect(op, args);
 }
 
 /// Written to a shared tile and read back, moved.

@@ -1,6 +1,7 @@
 // Any row of ir/tile.def, from its letters.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "fuzz/generator.h"
@@ -11,6 +12,7 @@ namespace {
 using tile::Op;
 
 constexpr int kTries = 40;
+constexpr int64_t kMostRepeated = 512;
 
 int64_t elements_of(const Coord& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
@@ -22,6 +24,8 @@ bool loads_plain(Type elem) { return !refusal(Op::load, elem); }
 
 /// An instruction of this operation on this element type, and its result (an invalid V where it has none).
 Generator::Maybe Generator::operation(Op op, Type elem) {
+  for (const Exception* e = kExceptions; e->build; e++)
+    if (e->op == op) return (this->*e->build)(op, elem);
   switch (op) {
     case Op::mma:
     case Op::mma_scaled:
@@ -69,7 +73,8 @@ Generator::Maybe Generator::make(Op op, const std::vector<V>& args, tile::Attr a
     facts.push_back(facts_.contains(a.id) ? fact(a) : Fact{});
   }
   const auto result = tile::infer_result(op, types, attr);
-  if (!result || !*result) return std::nullopt;
+  if (!result) return std::nullopt;
+  if (!*result) return effect(op, args, std::move(attr));
   const Fact f = fact_of(op, types, facts, attr, **result);
   const bool discontinuous =
       knowledge_of(op).spread == Spread::compares || op == Op::view || (op == Op::cast && !(*result)->elem.is_float());
@@ -90,6 +95,7 @@ Generator::Maybe Generator::by_letters(Op op, Type elem) {
   const std::string letters = tile::info(op).operands;
   const bool scalars = !letters.empty() && letters[0] == 'e' && random_.percent(12);
   const bool tame = random_.percent(50);
+  const bool boxes = std::strchr(tile::info(op).attributes, 'o') != nullptr;
   Coord shape = any_shape(elem);
   std::vector<V> args;
   std::vector<tile::Type> types;
@@ -97,7 +103,8 @@ Generator::Maybe Generator::by_letters(Op op, Type elem) {
     Type of = elem;
     // A row may take a condition, an index or a number of another type beside its elements.
     if (i == 0 && letters == "eee" && op != Op::fma) of = types::boolean;
-    if (letters[i] == 't' && i > 0 && random_.percent(40)) of = types::i32;
+    if (letters[i] == 't' && i > 0 && !boxes && random_.percent(40)) of = types::i32;
+    if (i > 0 && boxes) shape = box_within(shape);
     if (letters[i] == 's')
       args.push_back(scalar(elem));
     else if (letters[i] == 'i')
@@ -119,6 +126,7 @@ tile::Attr Generator::attribute(Op op, Type elem, const std::vector<tile::Type>&
   tile::Attr attr;
   const bool from_tile = !args.empty() && args[0].is_tile();
   const Coord shape = from_tile ? args[0].shape : any_shape(elem);
+  std::optional<Coord> box;
   for (const char* letter = tile::info(op).attributes; *letter; letter++) {
     switch (*letter) {
       case 'T':
@@ -129,7 +137,7 @@ tile::Attr Generator::attribute(Op op, Type elem, const std::vector<tile::Type>&
         attr.shape = shape;
         break;
       case 'S':
-        attr.shape = random_.percent(50) ? shape : any_shape(elem);
+        attr.shape = box ? *box : random_.percent(50) ? shape : any_shape(elem);
         break;
       case 'd':
         attr.imm = random_.below(static_cast<int64_t>(std::max<size_t>(1, shape.size())));
@@ -146,6 +154,16 @@ tile::Attr Generator::attribute(Op op, Type elem, const std::vector<tile::Type>&
         break;
       case 'z':
         attr.imm = random_.between(0, 8);
+        break;
+      case 'o':
+        box = args.size() > 1 ? args[1].shape : box_within(shape);
+        for (size_t d = 0; d < shape.size(); d++) attr.offset.push_back(random_.between(0, shape[d] - (*box)[d]));
+        break;
+      case 'c':
+        attr.count = elements_of(shape) > kMostRepeated ? 1 : random_.between(1, 4);
+        break;
+      case 'm':
+        attr.text = "value";
         break;
       case 'n':
         attr.num = attr.kind = random_.below(3);
@@ -245,8 +263,9 @@ tile::V Generator::scalar(Type elem) {
   }
   if (random_.percent(30)) {
     const Type from = elem == types::i32 ? types::i64 : types::i32;
-    const V cast = b_.op(Op::cast, {scalar(from)}, {.elem = elem});
-    return add(cast, elem.is_float() ? Fact{4, 1, true} : any_value(elem));
+    const V s = scalar(from);
+    const Fact f = elem.is_float() ? Fact{fact(s).most, 1, fact(s).certain} : any_value(elem);
+    if (fits(elem, f) && fact(s).certain) return add(b_.op(Op::cast, {s}, {.elem = elem}), f);
   }
   return literal(elem, static_cast<double>(random_.between(-2, 2)));
 }
@@ -272,6 +291,13 @@ Coord Generator::split_shape(int64_t elements) {
     }
   if (random_.percent(15) && shape.size() < 4) shape.insert(shape.begin(), 1);
   return shape;
+}
+
+/// The extents of a part of a tile.
+Coord Generator::box_within(const Coord& shape) {
+  Coord box;
+  for (const int64_t n : shape) box.push_back(random_.percent(30) ? n : random_.between(1, n));
+  return box;
 }
 
 /// A tile in scope of this type, at random.
@@ -301,8 +327,8 @@ tile::V Generator::like(Type elem, Coord shape, bool tame, int depth) {
         return tamed(*made);
   }
   if (random_.percent(8) && elem != types::boolean) {
-    const V fill = b_.op(Op::fill, {scalar(elem)}, {.elem = elem, .shape = shape});
-    return tamed(note(fill, elem.is_float() ? Fact{4, 1, true} : any_value(elem)));
+    const V s = scalar(elem);
+    return tamed(note(b_.op(Op::fill, {s}, {.elem = elem, .shape = shape}), fact(s)));
   }
   if (random_.percent(8)) {
     const auto d = random_.below(static_cast<int64_t>(shape.size()));

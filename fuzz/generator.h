@@ -1,6 +1,7 @@
 #pragma once
 // The state of one program in the making. generate.cpp: the whole and control; generate_operations.cpp: any row of the
-// table; generate_memory.cpp: views, loads, stores, shared tiles; generate_products.cpp: matrix products.
+// table; generate_memory.cpp: views, loads, stores, shared tiles; generate_products.cpp: matrix products;
+// generate_effects.cpp: rows that could break a program or differ between devices, in a form that does neither.
 #include <functional>
 #include <optional>
 
@@ -35,6 +36,8 @@ class Generator {
   void body(int steps);
   void step();
   void loop();
+  std::vector<V> to_carry();
+  Fact carried(const Fact& f) const;
   void branch();
   void outputs();
   void grid();
@@ -58,6 +61,7 @@ class Generator {
   Type any_element();
   Coord any_shape(Type elem);
   Coord split_shape(int64_t elements);
+  Coord box_within(const Coord& shape);
 
   // generate_memory.cpp
   std::string size(int64_t value);
@@ -65,13 +69,38 @@ class Generator {
   V index_below(int64_t size, int64_t extent, int64_t multiple = 1);
   V load(Type elem, const Coord& shape);
   V load_from(const View& view, const Coord& shape, int64_t multiple = 1);
+  /// A new output, and where this workgroup's own part of it starts.
+  struct Part {
+    V view;
+    std::vector<V> at;
+  };
+  Part own_part(tile::Type t);
   bool store(V value);
+  Maybe gather(tile::Op op, Type elem);
+  Maybe scatter(tile::Op op, Type elem);
+  Maybe atomic_add(tile::Op op, Type elem);
   V through_shared(V value);
   int64_t awkward(int64_t extent);
 
   // generate_products.cpp
   Maybe product(tile::Op op, Type elem, bool in_loop);
   Maybe operand_of_product(const Atom& atom, int64_t rows, int64_t columns, bool weights, std::optional<V> at);
+
+  // generate_effects.cpp
+  struct Exception {
+    tile::Op op;
+    Maybe (Generator::*build)(tile::Op op, Type elem);
+    const char* why;
+  };
+  static const Exception kExceptions[];
+  Maybe effect(tile::Op op, const std::vector<V>& args, tile::Attr attr = {});
+  Maybe arrive(tile::Op op, Type elem);
+  Maybe item(tile::Op op, Type elem);
+  Maybe exit_if(tile::Op op, Type elem);
+  Maybe holds(tile::Op op, Type elem);
+  Maybe multiple(tile::Op op, Type elem);
+  Maybe within(tile::Op op, Type elem);
+  void while_loop();
 
   bool exact() const { return p_.data == Data::exact; }
   const tile::Type& type(V v) const { return b_.type(v); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace lathe::fuzz {
 namespace {
@@ -38,7 +39,12 @@ constexpr Knowledge kKnown[] = {
     {Op::reshape, Spread::moves},
     {Op::convert, Spread::moves},
     {Op::load, Spread::moves},
+    {Op::item, Spread::moves},
+    {Op::slice, Spread::moves},
+    {Op::assign, Spread::moves},
+    {Op::repeat, Spread::moves},
     {Op::reduce, Spread::sums},
+    {Op::scan, Spread::sums},
     {Op::mma, Spread::sums},
     {Op::mma_scaled, Spread::sums},
 };
@@ -55,8 +61,8 @@ bool is_wide(Type t) { return t.bits == 64; }
 bool is_integer(Type t) { return t.is_int(); }
 bool made_by_pass(Type) { return true; }
 constexpr Refusal kRefused[] = {
-    {Op::load, under_byte, "plain rows of codes, where the layout does not hold whole bytes"},
-    {Op::store, under_byte, "plain rows of codes, where the layout does not hold whole bytes"},
+    {Op::gather, under_byte, "only plain rows of 8 bits an element or more"},
+    {Op::scatter, under_byte, "only plain rows of 8 bits an element or more"},
     {Op::view, is_bool_or_wide, "no lowering for bool, 64 bits and codes that straddle words"},
     {Op::shared, under_byte, "shared tiles of under 8 bits an element"},
     {Op::reduce, is_wide, "64-bit reductions over subgroups"},
@@ -72,8 +78,9 @@ constexpr Refusal kRefused[] = {
 };
 
 /// Calls try_args for every choice of operand types that may be well typed with elements of type `elem`.
+/// The first tile has the shape `first`: rows are numbered by a tile of rank 1, an item is of one element.
 template <class F>
-bool any_arguments(Op op, Type elem, const F& try_args) {
+bool any_arguments(Op op, Type elem, const Coord& first, const F& try_args) {
   const Type candidates[] = {elem, types::boolean, types::i32, types::f32, types::f16};
   const char* letters = tile::info(op).operands;
   size_t letter_count = 0;
@@ -81,12 +88,14 @@ bool any_arguments(Op op, Type elem, const F& try_args) {
   std::vector<size_t> choice(letter_count, 0);
   for (;;) {
     std::vector<tile::Type> args;
+    bool is_first = true;
     for (size_t i = 0; i < letter_count; i++) {
       const Type t = candidates[choice[i]];
       if (letters[i] == 's') args.push_back(tile::scalar_of(t));
       if (letters[i] == 'i') args.push_back(tile::scalar_of(types::i64));
       if (letters[i] == 'b') args.push_back(tile::scalar_of(types::boolean));
-      if (letters[i] == 't' || letters[i] == 'e') args.push_back(tile::tile_of(t, {8, 8}));
+      if (letters[i] == 't' || letters[i] == 'e')
+        args.push_back(tile::tile_of(t, std::exchange(is_first, false) ? first : Coord{8, 8}));
       if (letters[i] == 'v') {
         args.push_back({tile::Form::view, t, {8, 8}, false, {}});
         args.push_back(tile::scalar_of(types::i64));
@@ -103,14 +112,15 @@ bool any_arguments(Op op, Type elem, const F& try_args) {
 bool admits(Op op, Type elem) {
   for (const Coord& shape : {Coord{8, 8}, Coord{1, 0}}) {
     for (const Type of : {elem, types::i32}) {
-      const tile::Attr attr{.elem = of, .shape = shape, .imm = 1};
-      const bool found = any_arguments(op, elem, [&](const std::vector<tile::Type>& args) {
+      const tile::Attr attr{.elem = of, .shape = shape, .offset = {0, 0}, .imm = 1};
+      const auto well_typed = [&](const std::vector<tile::Type>& args) {
         const auto result = tile::infer_result(op, args, attr);
         if (!result) return false;
         if (args.empty()) return *result && (*result)->elem == elem;
         return args[args[0].elem == types::boolean && args.size() > 1 ? args.size() - 1 : 0].elem == elem;
-      });
-      if (found) return true;
+      };
+      for (const Coord& first : {Coord{8, 8}, Coord{8}, Coord{1, 1}})
+        if (any_arguments(op, elem, first, well_typed)) return true;
     }
   }
   return false;

@@ -95,7 +95,7 @@ uint64_t Program::element(Data data, Type elem, uint32_t random) {
 std::map<std::string, tile::HostTensor> Program::tensors() const {
   std::map<std::string, tile::HostTensor> out;
   for (const tile::Param& p : func.params) {
-    if (func.type(p.value).is_scalar()) continue;
+    if (func.type(p.value).is_scalar() || p.workspace) continue;
     const std::string& name = func.values[p.value].name;
     const TensorShape& t = shapes.at(name);
     tile::HostTensor tensor{func.type(p.value).elem, t.shape, {}};
@@ -128,6 +128,7 @@ Result<Program> program_from_text(std::string_view text, std::string_view file_n
   const auto read = read_launch(text.substr(from, text.find('\n', from) - from), p);
   if (!read) return bad_input(fmt::format("{}: {}", file_name, read.error().text));
   for (const tile::Param& param : p.func.params) {
+    if (param.workspace) continue;
     const std::string& name = p.func.values[param.value].name;
     const bool is_view = !p.func.type(param.value).is_scalar();
     if (is_view ? !p.shapes.contains(name) : !p.scalars.contains(name))

@@ -21,7 +21,7 @@ struct TensorShape {
 
 struct Program {
   tile::Func func;
-  std::map<std::string, TensorShape> shapes;  ///< of every view
+  std::map<std::string, TensorShape> shapes;  ///< of every view that is no workspace
   std::map<std::string, uint64_t> scalars;    ///< scalar parameters, raw bits, and strides that are no size
   Data data = Data::exact;
   uint32_t data_seed = 0;

@@ -81,13 +81,15 @@ bool make_operand(Func& f, Place p, size_t operand) {
 bool inline_block(Func& f, Place p, size_t which) {
   const InstId id = inst_at(f, p);
   const auto inst = f.inst(id);
-  if (which >= inst.blocks.size()) return false;
+  if (which >= inst.blocks.size() || (inst.op == Op::while_loop && which == 0)) return false;
   auto inner = f.blocks[inst.blocks[which]];
   if (inst.op == Op::loop)
     for (size_t i = 0; i < inner.params.size(); i++) {
       const ValueId from = i == 0 ? inst.args[0] : inst.args[i + 2];
       replace_everywhere(f, inner.params[i], from);
     }
+  if (inst.op == Op::while_loop)
+    for (size_t i = 0; i < inner.params.size(); i++) replace_everywhere(f, inner.params[i], inst.args[i]);
   const auto yields = f.inst(inner.insts.back()).args;
   for (size_t i = 0; i < inst.results.size(); i++) replace_everywhere(f, inst.results[i], yields[i]);
   inner.insts = f.blocks[inst.blocks[which]].insts;
@@ -163,6 +165,11 @@ bool infer_again(Func& f, BlockId block) {
       for (size_t i = 0; i < inst.results.size(); i++)
         f.values[f.blocks[inst.blocks[0]].params[i + 1]].type = f.values[inst.results[i]].type =
             type_of(inst.args[i + 3]);
+    if (inst.op == Op::while_loop)
+      for (size_t i = 0; i < inst.results.size(); i++) {
+        f.values[inst.results[i]].type = type_of(inst.args[i]);
+        for (const BlockId b : inst.blocks) f.values[f.blocks[b].params[i]].type = type_of(inst.args[i]);
+      }
     for (const BlockId inner : inst.blocks)
       if (!infer_again(f, inner)) return false;
     if (inst.op == Op::cond)
@@ -250,11 +257,12 @@ void drop_parameters(Program& p) {
 /// Size d of a view becomes n, and every size that is the same symbol or constant.
 bool resize(Program& p, size_t param, size_t d, int64_t n) {
   Func& f = p.func;
+  if (f.params[param].workspace) return false;
   const ValueId size = f.params[param].sizes[d];
   if (p.shapes.at(f.values[f.params[param].value].name).shape[d] <= n) return false;
   if (f.def(size)) f.insts[f.values[size].def].attr.imm = n;
   for (tile::Param& q : f.params) {
-    if (f.type(q.value).is_scalar()) continue;
+    if (f.type(q.value).is_scalar() || q.workspace) continue;
     TensorShape& t = p.shapes.at(f.values[q.value].name);
     for (size_t i = 0; i < q.sizes.size(); i++)
       if (q.sizes[i] == size) {
