@@ -213,7 +213,7 @@ void Generator::loop() {
 
 void Generator::branch() {
   const Maybe when = condition();
-  const size_t values = values_.size();
+  const size_t values = values_.size(), indices = indices_.size();
   const V like_this = random_.pick(values_);
   depth_++;
   Fact join{0, 1, true};
@@ -227,6 +227,7 @@ void Generator::branch() {
     join = {std::max(join.most, fact(made).most), std::min(join.grain, fact(made).grain),
             join.certain && fact(made).certain};
     values_.resize(values);
+    indices_.resize(indices);
     return std::vector<V>{made};
   };
   const auto results = b_.cond(*when, arm, arm);

@@ -11,6 +11,7 @@ const Generator::Exception Generator::kExceptions[] = {
     {Op::atomic_add, &Generator::atomic_add, "writes a view that nobody reads"},
     {Op::arrive, &Generator::arrive, "the order of workgroups is no device's twice: each counts by itself"},
     {Op::item, &Generator::item, "of one element only"},
+    {Op::print, &Generator::print, "a literal alone has no type in the text"},
     {Op::exit_if, &Generator::exit_if, "where every workgroup ended, nothing would be compared"},
     {Op::assert, &Generator::holds, "one that fails is an error of the launch"},
     {Op::assume_multiple, &Generator::multiple, "a broken promise means nothing"},
@@ -43,6 +44,11 @@ Generator::Maybe Generator::item(Op op, Type elem) {
   const Maybe one = make(Op::slice, {like(elem, shape)}, at);
   const Maybe scalar = one ? make(op, {*one}, {}) : std::nullopt;
   return scalar ? make(Op::fill, {*scalar}, {.elem = elem, .shape = any_shape(elem)}) : std::nullopt;
+}
+
+Generator::Maybe Generator::print(Op op, Type elem) {
+  const Type from = elem == types::i32 ? types::i64 : types::i32;
+  return effect(op, {b_.op(Op::cast, {scalar(from)}, {.elem = elem})}, {.text = "value"});
 }
 
 /// Of no workgroup, or of those of the first row of the grid where there are others.

@@ -162,9 +162,6 @@ tile::Attr Generator::attribute(Op op, Type elem, const std::vector<tile::Type>&
       case 'c':
         attr.count = elements_of(shape) > kMostRepeated ? 1 : random_.between(1, 4);
         break;
-      case 'm':
-        attr.text = "value";
-        break;
       case 'n':
         attr.num = attr.kind = random_.below(3);
         break;

@@ -96,6 +96,7 @@ class Generator {
   Maybe effect(tile::Op op, const std::vector<V>& args, tile::Attr attr = {});
   Maybe arrive(tile::Op op, Type elem);
   Maybe item(tile::Op op, Type elem);
+  Maybe print(tile::Op op, Type elem);
   Maybe exit_if(tile::Op op, Type elem);
   Maybe holds(tile::Op op, Type elem);
   Maybe multiple(tile::Op op, Type elem);
