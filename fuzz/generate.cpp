@@ -122,6 +122,7 @@ void Generator::step() {
     product(random_.percent(15) ? Op::mma_scaled : Op::mma, atom.a, false);
     return;
   }
+  if (turn < 44) return exception();
   const Pair& pair = random_.pick(pairs_);
   operation(pair.op, pair.elem);
 }

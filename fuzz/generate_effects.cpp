@@ -1,4 +1,6 @@
 // Rows whose letters do not say enough: made at random they would race, end the program or say what is not so.
+#include <iterator>
+
 #include "fuzz/generator.h"
 
 namespace lathe::fuzz {
@@ -18,6 +20,15 @@ const Generator::Exception Generator::kExceptions[] = {
     {Op::assume_range, &Generator::within, "a broken promise means nothing"},
     {},
 };
+
+/// Any of them, as often as the next: most are of one element type only, so that hardly a pair in a hundred is theirs.
+void Generator::exception() {
+  const auto* e = &kExceptions[random_.below(static_cast<int64_t>(std::size(kExceptions)) - 1)];
+  std::vector<Pair> pairs;
+  for (const Pair& p : pairs_)
+    if (p.op == e->op) pairs.push_back(p);
+  if (!pairs.empty()) operation(e->op, random_.pick(pairs).elem);
+}
 
 /// A row without a result.
 Generator::Maybe Generator::effect(Op op, const std::vector<V>& args, tile::Attr attr) {

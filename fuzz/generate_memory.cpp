@@ -150,13 +150,23 @@ Generator::Maybe Generator::gather(Op, Type elem) {
     const V mask = b_.op(Op::fill, {literal(types::i32, 7)}, {.elem = types::i32, .shape = {shape[0]}});
     rows = note(b_.op(Op::band, {rows, mask}), {8, 1, true});
   }
+  const bool in_shared = random_.percent(30) && !refusal(Op::shared, elem);
   Coord extents;
-  for (const int64_t n : shape) extents.push_back(awkward(n));
-  const View view = new_view(elem, extents, false);
+  for (const int64_t n : shape) extents.push_back(in_shared ? n : awkward(n));
+  V memory;
+  Fact known = exact() ? Fact{2, 1, true} : elem.is_float() ? Fact{4, 0, true} : any_value(elem);
+  if (in_shared) {
+    const V value = like(elem, shape);
+    memory = b_.shared(elem, shape);
+    b_.store(memory, std::vector<V>(shape.size(), b_.lit(0)), value);
+    known = fact(value);
+  } else {
+    memory = new_view(elem, extents, false).v;
+  }
   std::vector<V> at;
   for (size_t d = 0; d < shape.size(); d++) at.push_back(index_below(extents[d], shape[d]));
-  const V v = b_.gather(view.v, at, rows, shape);
-  return add(v, exact() ? Fact{2, 1, true} : elem.is_float() ? Fact{4, 0, true} : any_value(elem));
+  const V v = b_.gather(memory, at, rows, shape);
+  return add(v, known);
 }
 
 /// The rows of the tile in another order: two that met would be a race.

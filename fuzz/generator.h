@@ -93,6 +93,7 @@ class Generator {
     const char* why;
   };
   static const Exception kExceptions[];
+  void exception();
   Maybe effect(tile::Op op, const std::vector<V>& args, tile::Attr attr = {});
   Maybe arrive(tile::Op op, Type elem);
   Maybe item(tile::Op op, Type elem);
