@@ -154,19 +154,19 @@ Generator::Maybe Generator::gather(Op, Type elem) {
   Coord extents;
   for (const int64_t n : shape) extents.push_back(in_shared ? n : awkward(n));
   V memory;
-  Fact known = exact() ? Fact{2, 1, true} : elem.is_float() ? Fact{4, 0, true} : any_value(elem);
+  Fact held = exact() ? Fact{2, 1, true} : elem.is_float() ? Fact{4, 0, true} : any_value(elem);
   if (in_shared) {
     const V value = like(elem, shape);
     memory = b_.shared(elem, shape);
     b_.store(memory, std::vector<V>(shape.size(), b_.lit(0)), value);
-    known = fact(value);
+    held = fact(value);
   } else {
     memory = new_view(elem, extents, false).v;
   }
   std::vector<V> at;
   for (size_t d = 0; d < shape.size(); d++) at.push_back(index_below(extents[d], shape[d]));
   const V v = b_.gather(memory, at, rows, shape);
-  return add(v, known);
+  return add(v, held);
 }
 
 /// The rows of the tile in another order: two that met would be a race.
