@@ -7,7 +7,8 @@
 
 namespace lathe::tile {
 
-/// Raw bits an element, row-major; a scalar is one element. The bits above the element's width are 0, or a witness's notes.
+/// Raw bits an element, row-major; a scalar is one element. The bits above the element's width are 0, or a witness's
+/// notes.
 using Raw = std::vector<uint64_t>;
 struct Operand {
   const Type& type;

@@ -40,7 +40,7 @@ struct Product {
   std::vector<float> y;  ///< m x n
   std::string path, atoms, schedule, pack_id;
   std::vector<std::string> distrusted;  ///< see Matmul
-  uint64_t weight_bytes = 0;  ///< held where it ran
+  uint64_t weight_bytes = 0;            ///< held where it ran
   double us = 0, compile_ms = 0, driver_ms = 0;
 };
 /// `timed`: us is the median of several launches (one run of the interpreter), else 0.

@@ -86,8 +86,10 @@ class Pipeline {
   static void append(std::vector<ValueId>& to, const std::vector<ValueId>& more) {
     to.insert(to.end(), more.begin(), more.end());
   }
-  ValueId emit(Op op, Attr attr, std::vector<ValueId> args, const Type& type, const std::string& name,
+  ValueId emit(Op op, Attr attr, std::vector<ValueId> args, const Type& given, const std::string& hint,
                std::vector<InstId>& out, Loc loc = {}) {
+    const Type type = given;  // both may be of a value, and values move when one is added
+    const std::string name = hint;
     const InstId id = f_.add_inst(op, std::move(attr), std::move(args), {type}, {}, loc);
     f_.values[f_.inst(id).results[0]].name = name;
     out.push_back(id);

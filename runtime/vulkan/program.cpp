@@ -144,8 +144,7 @@ Result<PipelineHandle> create_pipeline(const std::shared_ptr<Core>& core, const 
   if (info.subgroup_size && v.full_subgroups)
     create.stage.flags |= VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
   if (info.statistics && v.pipeline_statistics) create.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
-  if (info.texts && v.pipeline_statistics)
-    create.flags |= VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
+  if (info.texts && v.pipeline_statistics) create.flags |= VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
   create.layout = layout;
   VkPipeline pipeline = VK_NULL_HANDLE;
   TRY(core->check(core->vk.vkCreateComputePipelines(core->device, cache, 1, &create, nullptr, &pipeline),
