@@ -125,11 +125,10 @@ Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target,
                         static_cast<uint16_t>(l.shape()[1])};
   };
   const auto elements = static_cast<size_t>(atom.m * atom.n), lanes = static_cast<size_t>(target.subgroup_size);
-  // 3 * 2^-24 read from memory, so that no compiler folds it. PTX has no stores of whole fragments, Vulkan may lack a
-  // map.
+  // 3 * 2^-24 read from memory, so that no compiler folds it. Without a published map a fragment is stored whole.
   std::vector<std::byte> input(16);
   input[0] = std::byte{3};
-  const bool whole = target.backend == Backend::spirv;
+  const bool whole = atom.source != MapSource::published;
   TRY_ASSIGN(
       const auto words,
       run_probe(device, target, input, whole ? elements : lanes, 1, [&](thread::Builder& b, ValueId in, ValueId out) {

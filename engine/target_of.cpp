@@ -152,8 +152,7 @@ Result<Target> measure(runtime::Device& device, const TargetOptions& options, st
 Result<Target> target_of(runtime::Device& device, const TargetOptions& options, ProbeReport* report) {
   const runtime::DeviceInfo& info = device.info();
   if (const auto* simulated = dynamic_cast<const sim::Device*>(&device); simulated && simulated->target())
-    return options.probe || simulated->target()->backend == Backend::ptx ? *simulated->target()
-                                                                         : with_opaque_atoms(*simulated->target());
+    return options.probe ? *simulated->target() : with_opaque_atoms(*simulated->target());
   const auto cache = info.api == "sim" ? nullptr : runtime::DiskCache::standard();
   const std::string key =
       runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,

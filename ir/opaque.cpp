@@ -36,7 +36,7 @@ void make_opaque(Atom& atom, int subgroup_size) {
 
 Target with_opaque_atoms(Target target) {
   for (Atom& atom : target.atoms)
-    if (atom.source != MapSource::fma) make_opaque(atom, target.subgroup_size);
+    if (atom.source != MapSource::fma && atom.source != MapSource::published) make_opaque(atom, target.subgroup_size);
   return target;
 }
 

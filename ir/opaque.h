@@ -9,7 +9,7 @@ namespace lathe {
 /// along k, of c along m; then lanes take the other dimension first. Copies only where the matrix has too few elements.
 void make_opaque(Atom& atom, int subgroup_size);
 
-/// All matrix instructions of the target; the others stay.
+/// All matrix instructions of the target but those whose map is published; the others stay.
 Target with_opaque_atoms(Target target);
 
 }  // namespace lathe

@@ -302,9 +302,10 @@ class Verifier {
     if (inst.results.size() != types.size())
       return bad_input(fmt::format("{}: {} results, expected {}", name, inst.results.size(), types.size()));
     for (size_t i = 0; i < types.size(); i++) {
-      if (!types[i].is_tile() && !types[i].is_scalar() && !types[i].is_token())
-        return bad_input(fmt::format("{}: carried value {} is {}, expected a tile, a token or a scalar", name, i,
-                                     to_string(types[i])));
+      const bool token = types[i].is_token() && inst.op == Op::loop;  // a ring of rooms turns with its loop
+      if (!types[i].is_tile() && !types[i].is_scalar() && !token)
+        return bad_input(fmt::format("{}: carried value {} is {}, expected a tile{} or a scalar", name, i,
+                                     to_string(types[i]), inst.op == Op::loop ? ", a token" : ""));
       if (inst.results[i] >= f_.values.size() || !same_type(f_.type(inst.results[i]), types[i]))
         return bad_input(fmt::format("{}: result {} is not {}", name, i, to_string(types[i])));
     }

@@ -139,6 +139,15 @@ std::vector<std::string> kernels() {
   return {kGemm, every, kTokens};
 }
 
+TEST_CASE("a token is carried by a loop alone: a branch that hands one on is refused") {
+  const auto f = tile::parse(
+      "kernel t(x: f32[M, 64], y: f32[M, 64]) grid [1] subgroups 1 {\n  a = issue(x[0, 0], room(x, [4, 64]))\n"
+      "  if M > 3 { a = issue(x[4, 0], release(a)) }\n  store(y[0, 0], wait(a, 0))\n}\n",
+      "t");
+  REQUIRE(!f);
+  CHECK(f.error().text.find("carried value 0 is token f32[4, 64], expected a tile or a scalar") != std::string::npos);
+}
+
 TEST_CASE("every operation of the table makes the round trip") {
   std::set<Op> seen;
   for (const std::string& text : kernels()) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "backends/sim/wave.h"
 
@@ -270,6 +271,18 @@ class Decoder {
   const Inst& yield_of(BlockId b) const { return f_.inst(f_.blocks[b].insts.back()); }
   uint32_t here() const { return static_cast<uint32_t>(p_.steps.size()); }
 
+  /// Steps from here on are counted as the loop's; the loop around it.
+  uint32_t enter_loop(const Inst& i) {
+    append(actions::enter_loop, Class::move, i, {});
+    p_.loops.push_back({i.loc, 0, 0});
+    return std::exchange(loop_, static_cast<uint32_t>(p_.loops.size() - 1));
+  }
+  void leave_loop(uint32_t head, uint32_t outer) {
+    p_.loops[loop_].first = head;
+    p_.loops[loop_].end = here();
+    loop_ = outer;
+  }
+
   Result<Unit> loop(const Inst& i) {
     const auto& params = f_.blocks[i.blocks[0]].params;
     const Rows bound = rows_[i.args[1]], step = rows_[i.args[2]];
@@ -279,19 +292,13 @@ class Decoder {
     for (size_t r = 0; r < i.results.size(); r++) define_both(params[r + 1], i.results[r]);
     const std::vector<Rows> carried = rows_of(params);
     move(i, init, carried);
-    append(actions::enter_loop, Class::move, i, {});
-    const uint32_t outer = loop_;
-    p_.loops.push_back({i.loc, 0, 0});
-    loop_ = static_cast<uint32_t>(p_.loops.size() - 1);
-    const uint32_t head = here();
+    const uint32_t outer = enter_loop(i), head = here();
     append(actions::test_loop, Class::control, i, {carried[0], bound});
     TRY(block(i.blocks[0]));
     move(i, rows_of(yield_of(i.blocks[0]).args), {carried.begin() + 1, carried.end()});
     append(actions::next_turn, Class::control, i, {carried[0], step}).target = head;
     p_.steps[head].target = here();
-    p_.loops[loop_].first = head;
-    p_.loops[loop_].end = here();
-    loop_ = outer;
+    leave_loop(head, outer);
     return Unit{};
   }
 
@@ -304,11 +311,7 @@ class Decoder {
     }
     const std::vector<Rows> carried = rows_of(seen);
     move(i, init, carried);
-    append(actions::enter_loop, Class::move, i, {});
-    const uint32_t outer = loop_;
-    p_.loops.push_back({i.loc, 0, 0});
-    loop_ = static_cast<uint32_t>(p_.loops.size() - 1);
-    const uint32_t head = here();
+    const uint32_t outer = enter_loop(i), head = here();
     TRY(block(i.blocks[0]));
     const uint32_t test = here();
     append(actions::test_while, Class::control, i, rows_of(yield_of(i.blocks[0]).args));
@@ -316,9 +319,7 @@ class Decoder {
     move(i, rows_of(yield_of(i.blocks[1]).args), carried);
     append(actions::again, Class::control, i, {}).target = head;
     p_.steps[test].target = here();
-    p_.loops[loop_].first = head;
-    p_.loops[loop_].end = here();
-    loop_ = outer;
+    leave_loop(head, outer);
     return Unit{};
   }
 

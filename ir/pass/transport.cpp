@@ -118,7 +118,6 @@ class Transport {
       enter(id, tokens);
       const auto nested = f_.inst(id).blocks;
       for (const BlockId b : nested) load_directly(b, tokens);
-      if (f_.inst(id).op == Op::cond) follow(f_.inst(id).results, f_.inst(f_.blocks[nested[0]].insts.back()).args, 0);
     }
     f_.blocks[block].insts = std::move(out);
   }
@@ -128,8 +127,8 @@ class Transport {
     if (inst.op == Op::loop) {
       std::vector<ValueId> params = f_.blocks[inst.blocks[0]].params;
       params.erase(params.begin());
-      follow(params, inst.args, 3);
-      follow(inst.results, inst.args, 3);
+      follow(params, inst.args);
+      follow(inst.results, inst.args);
       return;
     }
     if (inst.results.empty() || !tokens.contains(inst.results[0])) return;
@@ -145,10 +144,10 @@ class Transport {
       inst.attr.shape = type.shape;
     }
   }
-  /// `to` are names of from[skip..].
-  void follow(const std::vector<ValueId>& to, const std::vector<ValueId>& from, size_t skip) {
+  /// `to` are names of what a loop with these operands carries.
+  void follow(const std::vector<ValueId>& to, const std::vector<ValueId>& args) {
     for (size_t i = 0; i < to.size(); i++)
-      if (f_.type(to[i]).is_token()) f_.values[to[i]].type.form = f_.type(from[i + skip]).form;
+      if (f_.type(to[i]).is_token()) f_.values[to[i]].type.form = f_.type(args[i + 3]).form;
   }
 
   Func& f_;
