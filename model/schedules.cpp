@@ -8,7 +8,7 @@ namespace {
 
 enum class TargetKind { matrix, matrix_async, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
-constexpr int64_t kEnoughSubgroups = 2048;  ///< fill a large device with a few workgroups a core
+constexpr int64_t kEnoughSubgroups = 1536;  ///< fill a large device with a few workgroups a core
 
 constexpr int64_t kSharedRows = 8;      ///< rows of up to so many tokens may share k among workgroups
 constexpr int64_t kFewWorkgroups = 64;  ///< a grid this small leaves most of a large device idle
@@ -21,8 +21,8 @@ struct Row {
 
 std::vector<Row> rows() {
   return {
-#define SCHEDULE(kind, max_m, tn, tm, tk, sn, sm, sk, stages) \
-  {TargetKind::kind, {max_m, {tn, tm, tk, {sn, sm, sk}, stages, false}}},
+#define SCHEDULE(kind, max_m, tn, tm, tk, sn, sm, sk, stages, factor) \
+  {TargetKind::kind, {max_m, {tn, tm, tk, {sn, sm, sk}, stages, tile::Factor::factor == tile::Factor::accumulator}}},
 #include "model/schedules.def"
   };
 }
@@ -66,12 +66,20 @@ Result<std::map<std::string, PackedLayout>> stored_by(const Schedule& s, const T
   return tile::packed_parameters(f, t);
 }
 
+/// Whether the factors of this format fall to the accumulator of this row's runs along k.
+bool can_fold(const Schedule& s, const Target& t, const kernels::WeightFormat& format, Type activation) {
+  const auto f = kernels::matmul(format, activation, false, s);
+  return f && compile(*f, t, {.factor = tile::Factor::accumulator}).has_value();
+}
+
 }  // namespace
 
 Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation) {
   ScheduleSet out;
   std::optional<Error> refused;
-  for (const ScheduleRow& row : rows_of(t, format.scaled() ? activation : format.code)) {
+  for (ScheduleRow row : rows_of(t, format.scaled() ? activation : format.code)) {
+    bool& folds = row.schedule.factor_on_accumulator;
+    folds = folds && format.scaled() && can_fold(row.schedule, t, format, activation);
     auto packed = stored_by(row.schedule, t, format, activation);
     if (!packed) {
       if (packed.error().code != Error::Code::unsupported) return tl::unexpected(packed.error());

@@ -51,6 +51,8 @@ class Lowering {
   Result<Unit> cond(const Inst& i);
   Result<Unit> while_loop(const Inst& i);
   void everything_pending();
+  bool meets_other_launches(const Inst& i) const;
+  void await_launch();
   std::vector<ValueId> flatten(const std::vector<ValueId>& values, const std::vector<TileRegs>& tiles);
   void unflatten(const std::vector<ValueId>& values, const std::vector<ValueId>& regs,
                  const std::vector<TileRegs>& like);
@@ -222,10 +224,27 @@ class Lowering {
 
   // ---- lower_mma.cpp
   Result<Unit> mma(const Inst& i);
+  Result<Unit> check_runs(const Inst& i, const MmaPlan& plan) const;
+  Result<Unit> mma_plain(const Inst& i, const MmaPlan& plan);
+  Result<Unit> mma_without_matrices(const Inst& i, const MmaPlan& plan);
   std::vector<ValueId> fragments(const TileRegs& t, const Atom& atom, thread::Use use);
   TT fragment_type(const Atom& atom, thread::Use use) const;
   void ensure_fragments(TileRegs& t, const Atom& atom);
   ValueId run_atom(const Atom& atom, ValueId a, ValueId b, ValueId c);
+
+  // ---- lower_mma_scaled.cpp: factors on the accumulator
+  /// Operand a of an mma_scaled as its instruction reads it. Where it comes straight from codes these are not
+  /// converted: the field of a code at bit p of an f16 is the subnormal code * 2^(p - 24).
+  struct Operand {
+    TileRegs regs;
+    std::vector<int> row_place;       ///< p, by slot of c; empty: the values themselves
+    std::vector<ValueId> zero_point;  ///< by atom along m: the fragment that stands for minus the zero point
+  };
+  Result<Unit> mma_scaled(const Inst& i, const MmaPlan& plan);
+  std::optional<Operand> raw_operand(ValueId a, const MmaPlan& plan);
+  TileRegs run_of(const MmaPlan& plan, const std::vector<ValueId>& fa, const std::vector<ValueId>& fb, int64_t from,
+                  int64_t to, const std::function<void(int64_t)>& before_step);
+  ValueId zero_fragment(const Atom& atom, const std::vector<int>& places, int64_t zero);
 
   // ---- lower_opaque.cpp
   /// A slice in use, from the first write to the last read.
@@ -277,6 +296,7 @@ class Lowering {
   std::set<uint32_t> owned_;                                 ///< arrays of slices: no subgroup sees another's
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
+  bool launch_awaited_ = false;          ///< what other launches write may be read
   bool waited_ = false, shown_ = false;  ///< since the last commit: for the copies; for those of all threads
 };
 

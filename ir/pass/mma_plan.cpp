@@ -46,6 +46,24 @@ std::vector<Renumber> k_order(const Atom& atom, int64_t steps, int64_t parts) {
   return chain;
 }
 
+}  // namespace
+
+Layout operand_a(const Atom& atom) {
+  const std::vector<Mode>& given = atom.layout_a.S();
+  if (atom.a.bits != 16 || atom.source == MapSource::opaque || given.empty() || given.back().n % 2)
+    return atom.layout_a;
+  std::vector<Mode> steps(given.begin(), given.end() - 1), rows;
+  const Mode pair = given.back();
+  std::erase_if(steps, [&](const Mode& m) { return m.d == 0 && (rows.push_back(m), true); });
+  if (pair.n > 2) steps.push_back({pair.n / 2, pair.d, pair.w * 2});
+  steps.insert(steps.end(), rows.begin(), rows.end());
+  steps.push_back({2, pair.d, pair.w});
+  const auto out = permute_slots(atom.layout_a, steps);
+  return out ? *out : atom.layout_a;
+}
+
+namespace {
+
 bool has_types(const Atom& atom, const MmaShape& s) { return atom.a == s.ab && atom.b == s.ab && atom.c == s.c; }
 
 }  // namespace
@@ -59,7 +77,7 @@ Result<MmaPlan> plan_mma(const MmaShape& s, const std::array<int, 3>& split, con
     p.walk_m = s.m / split[0] / atom.m;
     p.walk_n = s.n / split[1] / atom.n;
     p.walk_k = s.k / split[2] / atom.k;
-    const Layout a = subgroup_layout(split, 0, -1, 1, Mode::kReplicate) * local({p.walk_m, p.walk_k}) * atom.layout_a;
+    const Layout a = subgroup_layout(split, 0, -1, 1, Mode::kReplicate) * local({p.walk_m, p.walk_k}) * operand_a(atom);
     const Layout b = subgroup_layout(split, -1, 1, 0, Mode::kReplicate) * local({p.walk_k, p.walk_n}) * atom.layout_b;
     p.c = subgroup_layout(split, 0, 1, -1, Mode::kPartial) * local({p.walk_m, p.walk_n}) * atom.layout_c;
     const std::vector<Renumber> chain = k_order(atom, p.walk_k, split[2]);

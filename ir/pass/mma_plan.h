@@ -1,5 +1,6 @@
 #pragma once
 // Which matrix instruction an mma becomes, and the register layouts of its operands.
+#include <algorithm>
 #include <array>
 
 #include "ir/layout.h"
@@ -21,7 +22,14 @@ struct MmaPlan {
   const Atom* atom = nullptr;
   int64_t walk_m = 1, walk_n = 1, walk_k = 1;
   Layout a, b, c;  ///< c is partial when the subgroups divide k
+
+  /// Of an mma_scaled with `columns` factors a row over `parts` subgroups along k: runs of steps between two foldings.
+  int64_t runs(int64_t columns, int64_t parts) const { return std::max<int64_t>(1, columns / parts); }
 };
+
+/// The layout tiles of operand a have for one atom: the instruction's, with the slots in the order that unpacks best.
+/// Rows stand right above a pair of 16-bit elements, so that codes at one place of a word's halves have one row.
+Layout operand_a(const Atom& atom);
 
 /// The first atom of the target that has the element types and divides the tile as `split` (subgroups along m, n, k)
 /// leaves it; an error names what was looked for.
