@@ -31,6 +31,7 @@ nlohmann::json describe(const Emitted& e, const std::map<std::string, PackedLayo
                    {"shared_bytes", e.info.shared_bytes},
                    {"param_slots", e.info.param_slots},
                    {"push", e.info.params_in_push_constants},
+                   {"overlaps", e.info.overlaps},
                    {"atoms", atoms},
                    {"source", static_cast<int>(source)}};
   for (const auto& [name, p] : packed) j["packed"][name] = {{"elem", to_string(p.elem)}, {"unit", to_string(p.unit)}};
@@ -46,6 +47,7 @@ bool restore(const nlohmann::json& j, Emitted& e, std::map<std::string, PackedLa
     e.info.shared_bytes = j.at("shared_bytes");
     e.info.param_slots = j.at("param_slots");
     e.info.params_in_push_constants = j.at("push");
+    e.info.overlaps = j.at("overlaps");
     atoms = j.at("atoms");
     source = static_cast<MapSource>(j.at("source").get<int>());
     if (j.contains("packed"))
@@ -118,6 +120,7 @@ Result<Emitted> emit(const thread::Func& f, const Target& t, std::string_view ap
   if (t.backend == Backend::ptx) {
     TRY_ASSIGN(const std::string text, emit_ptx(f, t));
     e.info.entry = f.name;
+    f.walk(f.body, [&](BlockId, size_t, InstId id) { e.info.overlaps |= f.inst(id).op == thread::Op::launch_wait; });
     const int64_t shared = shared_bytes(f);
     e.info.shared_bytes = shared > kStaticSharedBytes ? static_cast<uint32_t>(shared) : 0;
     e.code.resize(text.size() + 1);  // the driver wants a final 0

@@ -43,9 +43,10 @@ struct Target {
   bool rte_f16 = false;             ///< SPIR-V: rounding to nearest even can be required for f16 conversions
   bool preserve_f16_denorm = false, preserve_f32_denorm = false;
   bool rte_f32 = false;
-  bool async_copy = false;  ///< global to shared memory without registers, in groups waited for by number
-  int ptx_isa = 0;          ///< PTX: version times ten (63 = 6.3); 0 elsewhere
-  std::vector<Atom> atoms;  ///< in order of preference
+  bool async_copy = false;         ///< global to shared memory without registers, in groups waited for by number
+  bool overlapped_launch = false;  ///< a launch may start before the one in front has ended, and wait for it itself
+  int ptx_isa = 0;                 ///< PTX: version times ten (63 = 6.3); 0 elsewhere
+  std::vector<Atom> atoms;         ///< in order of preference
 };
 
 }  // namespace lathe

@@ -284,6 +284,7 @@ class Verifier {
       case Op::barrier:
       case Op::barrier_subgroup:
       case Op::async_commit:
+      case Op::launch_wait:
         return Unit{};
       default:
         return same_types(i);

@@ -78,6 +78,7 @@ struct Attr {
 /// A parameter as written: a view with its sizes, or a scalar.
 struct Param {
   ValueId value = kNone;
+  bool constant = false;         ///< views: no launch of the same list writes it
   bool workspace = false;        ///< scratch memory of the engine; the first size is the number of workgroups
   std::vector<ValueId> sizes;    ///< views: an i64 scalar a dimension (a symbol or a constant of Func::sizes)
   std::vector<ValueId> strides;  ///< views: in elements, empty = row-major and dense; the last is constant 1
@@ -115,6 +116,9 @@ class Builder {
   /// Sizes are names of symbols ("M") or decimal constants ("128").
   V view(std::string name, lathe::Type elem, const std::vector<std::string>& sizes, bool packed = false,
          const std::vector<std::string>& strides = {});
+  /// The view's promise: nothing writes it while a list of launches runs (weights), so it may be read before the launch
+  /// in front has ended.
+  void constant(const V& view);
   /// A workspace: sizes[0] is a name of its own and becomes the number of workgroups. Zero at the first launch; what a
   /// launch leaves in it is there at the next.
   V workspace(std::string name, lathe::Type elem, const std::vector<std::string>& sizes);

@@ -57,6 +57,10 @@ V Builder::view(std::string name, lathe::Type elem, const std::vector<std::strin
   return {this, p.value};
 }
 
+void Builder::constant(const V& view) {
+  for (Param& p : f_.params) p.constant = p.constant || p.value == view.id;
+}
+
 V Builder::workspace(std::string name, lathe::Type elem, const std::vector<std::string>& sizes) {
   const V v = view(std::move(name), elem, sizes);
   f_.params.back().workspace = true;

@@ -17,7 +17,8 @@ class Comparison {
     if (!pair_all(a_.symbols, b_.symbols)) return false;
     for (size_t i = 0; i < a_.params.size(); i++) {
       const Param &p = a_.params[i], &q = b_.params[i];
-      if (p.workspace != q.workspace || !same_all(p.sizes, q.sizes) || !same_all(p.strides, q.strides)) return false;
+      const bool same_marks = p.workspace == q.workspace && p.constant == q.constant;
+      if (!same_marks || !same_all(p.sizes, q.sizes) || !same_all(p.strides, q.strides)) return false;
     }
     return blocks(a_.grid, b_.grid) && blocks(a_.body, b_.body);
   }

@@ -11,9 +11,9 @@
 namespace lathe::tile {
 namespace {
 
-constexpr std::string_view kReserved[] = {"kernel", "grid",      "subgroups", "for",   "in",     "step",
-                                          "stages", "if",        "while",     "else",  "layout", "stride",
-                                          "packed", "workspace", "true",      "false", "inf",    "nan"};
+constexpr std::string_view kReserved[] = {"kernel",    "grid",  "subgroups", "for",    "in",     "step",  "stages",
+                                          "if",        "while", "else",      "layout", "stride", "const", "packed",
+                                          "workspace", "true",  "false",     "inf",    "nan"};
 // Longest first.
 constexpr std::string_view kSymbols[] = {"..", "==", "!=", "<=", ">=", "<<", ">>", "(", ")", "[", "]", "{", "}",
                                          ",",  ":",  "=",  "+",  "-",  "*",  "/",  "%", "&", "|", "^", "<", ">"};

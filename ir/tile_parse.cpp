@@ -1,6 +1,6 @@
 // The text form, kernel and statements:
 //
-//   kernel linear_u4(x: f16[M, K], w: packed u4[N, K], y: f32[M, N] stride [ldy, 1], eps: f32)
+//   kernel linear_u4(x: f16[M, K], w: const packed u4[N, K], y: f32[M, N] stride [ldy, 1], eps: f32)
 //       grid [ceildiv(N, 64), ceildiv(M, 16)] subgroups 4 {         // or subgroups [2, 2, 1]: along m, n, k
 //     acc = fill(f32[64, 16], 0)
 //     for k in 0 .. K step 128 stages 2 {
@@ -132,11 +132,14 @@ Result<Unit> Parser::parameters() {
 Result<Unit> Parser::parameter() {
   TRY_ASSIGN(const Token who, name("a parameter"));
   TRY(expect(":", "after the parameter"));
-  const bool packed = accept("packed"), workspace = !packed && accept("workspace");
+  const bool constant = accept("const"), packed = accept("packed");
+  const bool workspace = !constant && !packed && accept("workspace");
   TRY_ASSIGN(const lathe::Type elem, element_type());
   if (!is("[")) {
-    if (packed || workspace)
-      return fail(who.loc, fmt::format("a {} needs sizes", packed ? "packed parameter" : "workspace"));
+    if (constant || packed || workspace)
+      return fail(who.loc, fmt::format("a {} needs sizes", workspace ? "workspace"
+                                                           : packed  ? "packed parameter"
+                                                                     : "const view"));
     return declare(who.text, b_.scalar(std::string(who.text), elem).id, who.loc, false);
   }
   TRY_ASSIGN(const std::vector<std::string> extents, sizes());
@@ -146,6 +149,7 @@ Result<Unit> Parser::parameter() {
   }
   const V view = b_.view(std::string(who.text), elem, extents, packed, strides);
   b_.f_.params.back().workspace = workspace;
+  b_.f_.params.back().constant = constant;
   return declare(who.text, view.id, who.loc, false);
 }
 

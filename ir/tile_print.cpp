@@ -240,7 +240,7 @@ class Printer {
     std::vector<std::string> parts;
     for (const Param& p : f_.params) {
       const Type& t = f_.type(p.value);
-      std::string s = fmt::format("{}: {}{}", name(p.value),
+      std::string s = fmt::format("{}: {}{}{}", name(p.value), p.constant ? "const " : "",
                                   t.packed      ? "packed "
                                   : p.workspace ? "workspace "
                                                 : "",

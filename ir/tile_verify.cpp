@@ -227,6 +227,7 @@ class Verifier {
     if (inst.op == Op::while_loop) TRY(while_loop(inst));
     if (inst.op == Op::yield && !inst.results.empty()) return bad_input("yield: has a result");
     if (row.effect != Effect::control) TRY(typed(inst));
+    if (row.effect == Effect::writes) TRY(writable(inst));
     for (ValueId r : inst.results) TRY(define(r, id));
     return Unit{};
   }
@@ -252,6 +253,13 @@ class Verifier {
     if (type && inst.results[0] < f_.values.size() && !same_type(f_.type(inst.results[0]), *type))
       return bad_input(fmt::format("{}: the result is {}, expected {}", name, to_string(f_.type(inst.results[0])),
                                    to_string(*type)));
+    return Unit{};
+  }
+
+  Result<Unit> writable(const Func::Inst& inst) {
+    for (const Param& p : f_.params)
+      if (p.constant && !inst.args.empty() && inst.args[0] == p.value)
+        return bad_input(fmt::format("{}: view '{}' is const", info(inst.op).name, f_.values[p.value].name));
     return Unit{};
   }
 

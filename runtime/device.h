@@ -88,6 +88,9 @@ struct ProgramInfo {
   uint32_t param_slots = 0;    ///< launch arguments: 8 bytes each
   /// Vulkan: the slots are the push constants; otherwise the one push constant is the 8-byte address of the slots.
   bool params_in_push_constants = true;
+  /// CUDA: the code itself waits for the launches in front before it touches what they touch, so an ordered launch in a
+  /// graph may start before they have ended.
+  bool overlaps = false;
   bool statistics = false;  ///< Vulkan: ask the driver for figures (may bypass its own caches)
   bool texts = false;       ///< Vulkan: ask the driver for its own texts of the code, down to the machine's
 };

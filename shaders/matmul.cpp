@@ -28,6 +28,8 @@ Result<tile::Func> matmul(const WeightFormat& format, Type activation, bool bias
   const V w = b.view("w", format.code, {"N", "K"}, true);
   const V scale = format.scaled() ? b.view("s", activation, {"N", "G"}, true) : V{};
   const V zero = format.zeros ? b.view("z", types::f16, {"N", "G"}, true) : V{};
+  for (const V& weights : {w, scale, zero})
+    if (weights.b) b.constant(weights);
   const V bias = biased ? b.view("bias", types::f32, {"N"}) : V{};
   const V y = b.view("y", types::f32, {"M", "N"});
   const Coord tile{s.tile_n, s.tile_m};

@@ -6,12 +6,13 @@
 namespace lathe::ptx {
 
 using Features = uint32_t;
-inline constexpr Features kMmaK8 = 1;       ///< mma m16n8k8 on f16
-inline constexpr Features kMmaK16 = 2;      ///< mma m16n8k16 on f16 and bf16, m16n8k8 on bf16
-inline constexpr Features kHalfMinMax = 4;  ///< min and max on f16
-inline constexpr Features kBf16 = 8;        ///< fma, min, max on bf16; f32 -> bf16
-inline constexpr Features kPairCvt = 16;    ///< two f32 -> f16x2 or bf16x2 in one instruction
-inline constexpr Features kAsyncCopy = 32;  ///< cp.async
+inline constexpr Features kMmaK8 = 1;              ///< mma m16n8k8 on f16
+inline constexpr Features kMmaK16 = 2;             ///< mma m16n8k16 on f16 and bf16, m16n8k8 on bf16
+inline constexpr Features kHalfMinMax = 4;         ///< min and max on f16
+inline constexpr Features kBf16 = 8;               ///< fma, min, max on bf16; f32 -> bf16
+inline constexpr Features kPairCvt = 16;           ///< two f32 -> f16x2 or bf16x2 in one instruction
+inline constexpr Features kAsyncCopy = 32;         ///< cp.async
+inline constexpr Features kOverlappedLaunch = 64;  ///< griddepcontrol
 
 struct TargetRow {
   const char* name;

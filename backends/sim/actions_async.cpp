@@ -29,6 +29,9 @@ void async_copy(Wave& w, const Step& s) {
   count_shared(w, s, all);
 }
 
+/// A simulated launch has ended before the next one starts.
+void launch_wait(Wave&, const Step&) {}
+
 void async_commit(Wave& w, const Step&) {
   for (int l = 0; l < w.lanes(); l++) w.committed[static_cast<size_t>(l)] += w.active(l);
 }

@@ -17,7 +17,7 @@ template <class T, class Visit>
 void each_field(T& target, Visit visit) {
   auto& [name, backend, subgroup_size, fixed_subgroup_size, max_threads, shared_bytes, max_registers, f16_arithmetic,
          f16_storage, byte_storage, mma_f16_subnormals, rte_f16, preserve_f16_denorm, preserve_f32_denorm, rte_f32,
-         async_copy, ptx_isa, atoms] = target;
+         async_copy, overlapped_launch, ptx_isa, atoms] = target;
   visit("name", name);
   visit("backend", backend);
   visit("subgroup_size", subgroup_size, 1, 128);
@@ -34,6 +34,7 @@ void each_field(T& target, Visit visit) {
   visit("preserve_f32_denorm", preserve_f32_denorm);
   visit("rte_f32", rte_f32);
   visit("async_copy", async_copy);
+  visit("overlapped_launch", overlapped_launch);
   visit("ptx_isa", ptx_isa, 0, 999);
   visit("atoms", atoms);
 }

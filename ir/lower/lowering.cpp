@@ -35,6 +35,7 @@ Result<Lowered> Lowering::run() {
   if (logs) log_ = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
   if (f_.head != kNone) TRY(block(f_.head));
   TRY(block(f_.body));
+  await_launch();  // whoever waits for this launch waits for those before it
   int64_t shared = 0;
   for (const auto& a : out_.shared) shared += a.bytes;
   if (shared > t_.shared_bytes)
@@ -51,7 +52,20 @@ Result<Unit> Lowering::block(BlockId id) {
   return Unit{};
 }
 
+/// Whether it touches memory that a launch in front may write or read.
+bool Lowering::meets_other_launches(const Inst& i) const {
+  if (i.op == tile::Op::exit_if || i.op == tile::Op::assert || i.op == tile::Op::print) return true;
+  const auto view = i.args.empty() ? views_.end() : views_.find(i.args[0]);
+  return view != views_.end() && !view->second->constant && i.op != tile::Op::room;
+}
+
+void Lowering::await_launch() {
+  if (t_.overlapped_launch && !launch_awaited_) b_.effect(Op::launch_wait, {});
+  launch_awaited_ = true;
+}
+
 Result<Unit> Lowering::inst(const Inst& i) {
+  if (meets_other_launches(i)) await_launch();
   switch (i.op) {
     case tile::Op::loop:
       return loop(i);
@@ -210,7 +224,9 @@ Result<Unit> Lowering::loop(const Inst& i) {
   loop_depth_++;
   everything_pending();
   waited_ = shown_ = false;
+  const bool awaited = launch_awaited_;
   TRY(block(i.blocks[0]));
+  launch_awaited_ = awaited;  // it may have had no turn
   loop_depth_--;
   for (auto& [a, depth] : array_depth_)
     if (depth > loop_depth_) depth = -1;
@@ -257,6 +273,7 @@ Result<Unit> Lowering::while_loop(const Inst& i) {
   const auto outer_tiles = tiles_;
   loop_depth_++;
   std::vector<ValueId> results;
+  const bool awaited = launch_awaited_;
   for (const BlockId inner : i.blocks) {
     const bool condition = inner == i.blocks[0];
     b_.block = condition ? w.condition : w.body;
@@ -270,6 +287,7 @@ Result<Unit> Lowering::while_loop(const Inst& i) {
       results = b_.end_while(w, flatten(yield.args, plain(yield.args)), outer);
     tiles_ = outer_tiles;
   }
+  launch_awaited_ = awaited;
   loop_depth_--;
   for (auto& [a, depth] : array_depth_)
     if (depth > loop_depth_) depth = -1;
@@ -287,7 +305,9 @@ Result<Unit> Lowering::cond(const Inst& i) {
     const BlockId inner = i.blocks[static_cast<size_t>(side)];
     b_.block = side == 0 ? c.then_block : c.else_block;
     loop_depth_++;
+    const bool awaited = launch_awaited_;
     TRY(block(inner));
+    launch_awaited_ = awaited;
     loop_depth_--;
     everything_pending();
     const Inst& yield = f_.inst(f_.blocks[inner].insts.back());

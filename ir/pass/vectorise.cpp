@@ -28,6 +28,7 @@ Space space_of(Op op) {
     case Op::async_copy:
     case Op::async_commit:
     case Op::async_wait:
+    case Op::launch_wait:
     case Op::barrier:
     case Op::barrier_subgroup:
     case Op::atomic_add:

@@ -50,6 +50,7 @@ Result<const Api*> load_api() {
     return fail(Error::Code::no_device,         \
                 "CUDA: the driver is too old: " \
                 "no " #name);
+#define LATHE_CUDA_OPTIONAL(name, params) load(library, #name, table.name);
 #include "runtime/cuda/functions.def"
   if (const CUresult r = table.cuInit(0); r != CUDA_SUCCESS) {
     Error error = cuda_error(table, r, "cuInit", "CUDA: the driver does not start").value();

@@ -44,6 +44,11 @@ struct KernelNode {
   void** extra = nullptr;
 };
 
+/// CUgraphEdgeData.
+struct GraphEdge {
+  unsigned char from_port = 0, to_port = 0, type = 0, reserved[5] = {};
+};
+
 #define LATHE_CUDA_CONSTANT(name, value) inline constexpr int name = value;
 #define LATHE_CUDA_RESULT(name, value, code) inline constexpr CUresult name = value;
 #include "runtime/cuda/constants.def"

@@ -117,10 +117,20 @@ Result<Unit> CudaGraph::record(std::span<const LaunchRecord> launches) {
         program.function(),          l.grid.x, l.grid.y,      l.grid.z, program.info().threads, 1, 1,
         program.info().shared_bytes, nullptr,  packed.extra()};
     const std::vector<CUgraphNode>& before = frontier.before(l.ordered);
+    const bool overlaps = program.info().overlaps && core_->api.cuGraphAddDependencies_v2 && !before.empty();
     CUgraphNode node = nullptr;
-    TRY(core_->check(core_->api.cuGraphAddKernelNode(&node, nodes.get(), before.data(), before.size(), &kernel),
-                     "cuGraphAddKernelNode",
-                     fmt::format("{}: {} cannot be recorded", core_->info.id, program.info().entry)));
+    const std::string failed = fmt::format("{}: {} cannot be recorded", core_->info.id, program.info().entry);
+    TRY(core_->check(
+        core_->api.cuGraphAddKernelNode(&node, nodes.get(), before.data(), overlaps ? 0 : before.size(), &kernel),
+        "cuGraphAddKernelNode", failed));
+    if (overlaps) {  // it waits itself, once those in front have all begun
+      const GraphEdge edge{CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER, 0, CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
+      const std::vector<CUgraphNode> to(before.size(), node);
+      const std::vector<GraphEdge> edges(before.size(), edge);
+      TRY(core_->check(
+          core_->api.cuGraphAddDependencies_v2(nodes.get(), before.data(), to.data(), edges.data(), before.size()),
+          "cuGraphAddDependencies", failed));
+    }
     frontier.add(node);
     programs_.push_back(program.module());
   }
