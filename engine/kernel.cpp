@@ -67,7 +67,7 @@ bool restore(const nlohmann::json& j, Emitted& e, std::map<std::string, PackedLa
 std::string count_atoms(const thread::Func& f, const Target& t, MapSource& source) {
   std::map<std::string, int> counts;
   f.walk(f.body, [&](BlockId, size_t, InstId id) {
-    if (f.inst(id).op == thread::Op::mma) counts[f.inst(id).attr.name]++;
+    if (f.inst(id).op == thread::Op::mma || f.inst(id).op == thread::Op::mma_shared) counts[f.inst(id).attr.name]++;
   });
   std::string text;
   source = MapSource::fma;

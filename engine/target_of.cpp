@@ -141,8 +141,9 @@ Result<Target> measure(runtime::Device& device, const TargetOptions& options, st
     TRY(probe_atoms(device, options, t, lines));
     append_fma_atoms(t);
   }
-  if (!t.atoms.empty()) {
-    TRY_ASSIGN(t.mma_f16_subnormals, probe_f16_subnormals(device, t, t.atoms.front()));
+  const auto in_registers = std::find_if(t.atoms.begin(), t.atoms.end(), [](const Atom& a) { return !a.b_in_shared; });
+  if (in_registers != t.atoms.end()) {
+    TRY_ASSIGN(t.mma_f16_subnormals, probe_f16_subnormals(device, t, *in_registers));
   }
   return t;
 }

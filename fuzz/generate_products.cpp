@@ -43,7 +43,7 @@ Generator::Maybe Generator::operand_of_product(const Atom& atom, int64_t rows, i
 Generator::Maybe Generator::product(Op op, Type elem, bool in_loop) {
   std::vector<const Atom*> atoms;
   for (const Atom& a : target_.atoms)
-    if (a.a == elem && (op == Op::mma || a.c == types::f32)) atoms.push_back(&a);
+    if (a.a == elem && !a.b_in_shared && (op == Op::mma || a.c == types::f32)) atoms.push_back(&a);
   if (atoms.empty()) return std::nullopt;
   const Atom& atom = *random_.pick(atoms);
   const int64_t m = int64_t{split_[0]} * atom.m * (random_.percent(75) ? 1 : 2);

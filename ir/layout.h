@@ -127,6 +127,7 @@ struct MemoryLayout {
   std::vector<MemoryMode> modes;
   int64_t base = 0;
   Swizzle swizzle;
+  int64_t linear(const Coord& e) const;  ///< without the swizzle
   int64_t address(const Coord& e) const;
   int64_t span() const;  ///< one past the largest address
 };

@@ -7,11 +7,12 @@
 
 namespace lathe {
 
-int64_t MemoryLayout::address(const Coord& e) const {
+int64_t MemoryLayout::linear(const Coord& e) const {
   int64_t a = base;
   for (const MemoryMode& m : modes) a += e[m.d] / m.w % m.n * m.stride;
-  return swizzle.apply(a);
+  return a;
 }
+int64_t MemoryLayout::address(const Coord& e) const { return swizzle.apply(linear(e)); }
 
 namespace {
 

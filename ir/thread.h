@@ -65,6 +65,7 @@ struct SharedArray {
   std::string name;
   int64_t bytes = 0;     ///< a multiple of 16
   int access_bytes = 4;  ///< every access is a multiple of this wide and aligned to its own width: 1, 2, 4, 8 or 16
+  int64_t align = 16;    ///< of its start, a power of two
 };
 
 struct Func : Graph<Op, Type, Attr> {
@@ -136,6 +137,9 @@ void unroll(Func& f, int max_trips);
 void vectorise(Func& f);
 /// Between barriers and writes: what feeds the matrix instructions of a step goes before those of the step before it.
 void interleave(Func& f);
+/// mma_shared runs beside the thread: begins, commits and waits are put around it. The last pass: code after it no
+/// longer reads as if each ended at once.
+void group_matrices(Func& f);
 /// The whole thread-level pipeline, in order.
 void optimise(Func& f);
 

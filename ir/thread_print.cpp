@@ -102,6 +102,11 @@ class Printer {
       case Op::mma:
         return fmt::format("{} \"{}\"{}{}", list(i.args), i.attr.name, i.attr.imm & 1 ? " signed a" : "",
                            i.attr.imm & 2 ? " signed b" : "");
+      case Op::mma_shared:
+        return fmt::format("{} {} \"{}\"", list({i.args[1], i.args[2]}), address(i), i.attr.name);
+      case Op::matrix_wait:
+      case Op::async_wait:
+        return fmt::format(" {}", i.attr.imm);
       case Op::frag_load:
       case Op::frag_store:
         return list(i.args) + (i.attr.imm == 1 ? " column-major" : "");
@@ -111,8 +116,6 @@ class Printer {
       case Op::async_copy:
         return fmt::format("{} <-{} x{}{}", address(i), list({i.args[1]}), total_bits(i.attr.type) / 8,
                            i.args.size() > 2 ? " if " + value(i.args[2]) : "");
-      case Op::async_wait:
-        return fmt::format(" {}", i.attr.imm);
       case Op::loop:
         return loop(i);
       default:

@@ -285,7 +285,14 @@ class Verifier {
       case Op::barrier_subgroup:
       case Op::async_commit:
       case Op::launch_wait:
+      case Op::matrix_publish:
+      case Op::matrix_begin:
+      case Op::matrix_commit:
         return Unit{};
+      case Op::matrix_wait:
+        return i.attr.imm < 0 ? fault("fewer than no groups") : Result<Unit>();
+      case Op::mma_shared:
+        return mma_shared(i);
       default:
         return same_types(i);
     }
@@ -365,6 +372,13 @@ class Verifier {
   }
   Result<Unit> array_exists(const Inst& i) {
     return i.attr.index >= f_.shared.size() ? fault("no such shared array") : Result<Unit>();
+  }
+
+  Result<Unit> mma_shared(const Inst& i) {
+    const Type &a = arg(i, 1), &c = arg(i, 2);
+    if (a.use != Use::a || c.use != Use::c || a.rows != c.rows)
+      return fault("not fragments a and c of one instruction");
+    return array_exists(i);
   }
 
   Result<Unit> fragment(const Inst& i) {

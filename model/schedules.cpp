@@ -6,7 +6,7 @@
 namespace lathe {
 namespace {
 
-enum class TargetKind { matrix, matrix_async, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
+enum class TargetKind { matrix, matrix_async, matrix_shared, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
 constexpr int64_t kEnoughSubgroups = 1536;  ///< fill a large device with a few workgroups a core
 
@@ -28,9 +28,10 @@ std::vector<Row> rows() {
 }
 
 TargetKind kind_of(const Target& t) {
-  const auto atom =
-      std::find_if(t.atoms.begin(), t.atoms.end(), [](const Atom& a) { return a.source != MapSource::fma; });
+  const auto atom = std::find_if(t.atoms.begin(), t.atoms.end(),
+                                 [](const Atom& a) { return a.source != MapSource::fma && !a.b_in_shared; });
   if (atom == t.atoms.end()) return TargetKind::fma;
+  if (t.atoms.front().b_in_shared) return TargetKind::matrix_shared;
   const int64_t room = t.subgroup_size * t.max_registers / atom->layout_a.replicas();
   if (room <= 2048) return TargetKind::matrix_small;
   if (room <= 4096) return TargetKind::matrix_tight;

@@ -331,13 +331,39 @@ Func mma_kernel(const Atom& atom, int number) {
   });
 }
 
+/// Two products of one group, the second on the sum of the first.
+Func shared_kernel(const Atom& atom, int number) {
+  Func f = kernel(
+      fmt::format("mma_{}", number),
+      [&](Builder& b) {
+        const Type a = fragment(Use::a, atom.layout_a, atom.a), c = fragment(Use::c, atom.layout_c, atom.c);
+        std::vector<ValueId> pairs;
+        for (int i = 0; i < a.lanes; i += 2) pairs.push_back(unknown(b, Type{a.scalar}.with_lanes(2), 16 * i));
+        const ValueId fa = b.emit(Op::frag_make, pairs, {.type = a});
+        ValueId d = b.emit(Op::frag_fill, {unknown_scalar(b, c.scalar, 512)}, {.type = c});
+        b.effect(Op::matrix_publish, {});
+        b.effect(Op::barrier, {});
+        b.effect(Op::matrix_begin, {});
+        for (int step = 0; step < 2; step++)
+          d = b.emit(Op::mma_shared, {b.i32(0), fa, d}, {.imm = 32 * step, .name = atom.name});
+        b.effect(Op::matrix_commit, {});
+        b.effect(Op::matrix_wait, {});
+        keep(b, b.emit(Op::frag_get, {d}, {.type = Type{c.scalar}.with_lanes(2), .imm = 2}), 128);
+      },
+      {{"b", 32768, 4, 1024}});
+  f.subgroups = atom.subgroups;
+  return f;
+}
+
 }  // namespace
 
 TEST_CASE("ptxas takes every matrix instruction, and other targets refuse it") {
   for (const Target& target : all_targets()) {
     std::vector<std::string> modules;
     for (const Atom& atom : target.atoms)
-      if (atom.source == MapSource::published)
+      if (atom.b_in_shared)
+        modules.push_back(emit_or_fail(shared_kernel(atom, static_cast<int>(modules.size())), target));
+      else if (atom.source == MapSource::published)
         modules.push_back(emit_or_fail(mma_kernel(atom, static_cast<int>(modules.size())), target));
     REQUIRE_FALSE(modules.empty());
     assemble(target, modules);
@@ -370,7 +396,7 @@ TEST_CASE("the atoms are those of the PTX manual") {
                       return {row, i < 4 ? in_group * 2 + (i & 1) : in_group * 2 + (i & 1) + 8};
                     },
                     [](int64_t group, int64_t in_group, int64_t i) -> Coord {
-                      return {i < 2 ? in_group * 2 + (i & 1) : in_group * 2 + (i & 1) + 8, group};
+                      return {in_group * 2 + (i & 1) + (i % 4 < 2 ? 0 : 8), group + i / 4 * 8};
                     }};
   const Formula k8{8,
                    [](int64_t group, int64_t in_group, int64_t i) -> Coord {
@@ -380,7 +406,7 @@ TEST_CASE("the atoms are those of the PTX manual") {
                      return {in_group * 2 + i, group};
                    }};
   const auto c = [](int64_t group, int64_t in_group, int64_t i) -> Coord {
-    return {i < 2 ? group : group + 8, in_group * 2 + (i & 1)};
+    return {i % 4 < 2 ? group : group + 8, in_group * 2 + (i & 1) + i / 4 * 8};
   };
   const auto check = [](const Layout& layout, const Coord& shape, const auto& formula) {
     CHECK(layout.shape() == shape);
@@ -400,7 +426,11 @@ TEST_CASE("the atoms are those of the PTX manual") {
       INFO(target.name, " ", atom.name);
       REQUIRE((atom.k == 8 || atom.k == 16));
       const Formula& f = atom.k == 16 ? k16 : k8;
-      CHECK(atom.name.find(fmt::format("m{}n{}k{}.row.col.{}.{}.{}.{}", atom.m, atom.n, atom.k, to_string(atom.c),
+      if (atom.b_in_shared)
+        CHECK(atom.name == fmt::format("wgmma.mma_async.sync.aligned.m64n{}k16.f32.{}.{}", atom.n, to_string(atom.a),
+                                       to_string(atom.b)));
+      else
+        CHECK(atom.name.find(fmt::format("m{}n{}k{}.row.col.{}.{}.{}.{}", atom.m, atom.n, atom.k, to_string(atom.c),
                                        to_string(atom.a), to_string(atom.b), to_string(atom.c))) != std::string::npos);
       check(atom.layout_a, {atom.m, atom.k}, f.a);
       check(atom.layout_b, {atom.k, atom.n}, f.b);
@@ -420,7 +450,7 @@ TEST_CASE("targets end with the multiply-add atoms; names are listed") {
     CHECK(to_string(last.layout_c) == "8x4 T[8:m1 4:k1] S[]");
   }
   CHECK(ptx_target("sm_75").value().atoms.size() == 10);
-  CHECK(ptx_target("sm_90a").value().atoms.size() == 14);
+  CHECK(ptx_target("sm_90a").value().atoms.size() == 26);
   const auto unknown_target = ptx_target("sm_12");
   REQUIRE_FALSE(unknown_target);
   CHECK(unknown_target.error().code == Error::Code::bad_input);

@@ -34,12 +34,6 @@ const Type& lead_type(const thread::Func& f, const Body::Inst& inst) {
   return f.type(inst.args[std::string_view(thread::info(inst.op).results) == "=1" ? 1 : 0]);
 }
 
-std::string join(const Regs& regs) {
-  std::string text;
-  for (size_t i = 0; i < regs.size(); i++) text += (i == 0 ? "" : ", ") + to_string(regs[i]);
-  return text;
-}
-
 /// The place of the guard among the operands of a memory operation.
 size_t guard_of(Op op) { return std::string_view(thread::info(op).operands).find('b'); }
 
@@ -51,6 +45,7 @@ std::vector<int64_t> shared_offsets(const thread::Func& f) {
   std::vector<int64_t> offsets;
   int64_t next = 0;
   for (const thread::SharedArray& array : f.shared) {
+    next = (next + array.align - 1) / array.align * array.align;
     offsets.push_back(next);
     next += (array.bytes + 15) / 16 * 16;
   }
@@ -64,7 +59,12 @@ Body::Body(const thread::Func& f, const Target& target, Features features, std::
       features_(features),
       shared_symbol_(std::move(shared_symbol)),
       regs_(f.values.size()),
-      shared_base_(shared_offsets(f)) {}
+      uses_(f.values.size()),
+      shared_base_(shared_offsets(f)) {
+  f.walk(f.body, [&](BlockId, size_t, InstId id) {
+    for (const ValueId a : f.insts[id].args) uses_[a]++;
+  });
+}
 
 Result<Unit> Body::print() {
   if (shared_base_.back() > 0) {

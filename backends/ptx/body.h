@@ -37,6 +37,8 @@ class Body {
   Result<Unit> frag_length(const Inst& inst);
   Result<Unit> no_frag_memory(const Inst& inst);
   Result<Unit> async(const Inst& inst);
+  Result<Unit> mma_shared(const Inst& inst);
+  Result<Unit> matrix_wait(const Inst& inst);
   Result<Unit> loop(const Inst& inst);
   Result<Unit> cond(const Inst& inst);
   Result<Unit> while_loop(const Inst& inst);
@@ -58,6 +60,7 @@ class Body {
   Result<Unit> whole(const Inst& inst, const char* form);
   Result<Unit> require_atom(const std::string& name);
   void async_copy(const Inst& inst);
+  Regs sums_of(ValueId v);
   std::string address(const Inst& inst);
   std::string variable_of_whole(const Inst& inst, const std::string& address, char c) const;
 
@@ -81,6 +84,7 @@ class Body {
   const std::string shared_symbol_;
   RegisterFile file_;
   std::vector<Regs> regs_;            ///< by value
+  std::vector<int> uses_;             ///< by value
   std::vector<int64_t> shared_base_;  ///< byte offset of each shared array
   Reg shared_reg_;                    ///< address of the block of shared memory
   std::vector<Regs> yield_to_;        ///< where the yields of the open blocks go

@@ -205,6 +205,40 @@ void Body::async_copy(const Inst& inst) {
   line(fmt::format("cp.async.{}.shared.global {}, [{}], {}, {};", bytes == 16 ? "cg" : "ca", to, from, bytes, read));
 }
 
+/// The registers that an instruction adds to in place: the value's own where nobody else reads it and no two are one.
+Regs Body::sums_of(ValueId v) {
+  const InstId def = f_.values[v].def;
+  const bool own = def == kNone || f_.insts[def].op == thread::Op::mma_shared || f_.insts[def].op == thread::Op::loop;
+  if (own && uses_[v] == 1) return regs_[v];
+  const Regs copy = file_.fresh(type(v));
+  for (size_t r = 0; r < copy.size(); r++) move(copy[r], regs_[v][r]);
+  line("wgmma.fence.sync.aligned;");
+  return copy;
+}
+
+/// b's descriptor (PTX manual, matrix descriptor format): its address, 1024 bytes from eight rows to the next, rows of
+/// 128 bytes swizzled.
+Result<Unit> Body::mma_shared(const Inst& inst) {
+  TRY(require_atom(inst.attr.name));
+  constexpr uint32_t kLow = 1U << 16, kHigh = 1024U >> 4 | 1U << 30;
+  const Regs sums = sums_of(inst.args[2]);
+  regs_[inst.results[0]] = sums;
+  const Reg at = file_.fresh(Class::b32), low = file_.fresh(Class::b32), descriptor = file_.fresh(Class::b64);
+  const int64_t offset = inst.attr.imm + shared_base_[inst.attr.index];
+  line(fmt::format("add.s32 {}, {}, {};", to_string(at), to_string(shared_reg_), to_string(regs_[inst.args[0]][0])));
+  line(fmt::format("shr.u32 {}, {}, 4;", to_string(low), to_string(at)));
+  line(fmt::format("add.s32 {}, {}, {};", to_string(low), to_string(low), kLow + static_cast<uint32_t>(offset / 16)));
+  line(fmt::format("mov.b64 {}, {{{}, {}}};", to_string(descriptor), to_string(low), kHigh));
+  line(fmt::format("{{ .reg .pred %q; setp.eq.u32 %q, 0, 0; {} {{{}}}, {{{}}}, {}, %q, 1, 1, 0; }}", inst.attr.name,
+                   join(sums), join(regs_[inst.args[1]]), to_string(descriptor)));
+  return Unit{};
+}
+
+Result<Unit> Body::matrix_wait(const Inst& inst) {
+  line(fmt::format("wgmma.wait_group.sync.aligned {};", inst.attr.imm));
+  return Unit{};
+}
+
 Result<Unit> Body::no_frag_memory(const Inst& inst) {
   return unsupported(fmt::format("{}: PTX has no {}; its lane maps are published, fill fragments by element", f_.name,
                                  thread::info(inst.op).name));

@@ -20,10 +20,13 @@ Result<Unit> can_emit(const thread::Func& f, const Target& target, const ptx::Ta
   return Unit{};
 }
 
-std::string shared_declaration(int64_t bytes, const std::string& symbol) {
+std::string shared_declaration(const thread::Func& f, const std::string& symbol) {
+  const int64_t bytes = shared_bytes(f);
+  int64_t align = 16;
+  for (const thread::SharedArray& array : f.shared) align = std::max(align, array.align);
   if (bytes == 0) return "";
-  if (bytes > kStaticSharedBytes) return fmt::format(".extern .shared .align 16 .b8 {}[];\n", symbol);
-  return fmt::format(".shared .align 16 .b8 {}[{}];\n", symbol, bytes);
+  if (bytes > kStaticSharedBytes) return fmt::format(".extern .shared .align {} .b8 {}[];\n", align, symbol);
+  return fmt::format(".shared .align {} .b8 {}[{}];\n", align, symbol, bytes);
 }
 
 std::string parameters(int slots) {
@@ -45,7 +48,7 @@ Result<std::string> emit_ptx(const thread::Func& f, const Target& target) {
   const int isa = std::max(target.ptx_isa, body.isa());
   return fmt::format(
       ".version {}.{}\n.target {}\n.address_size 64\n\n{}.visible .entry {}{}\n.reqntid {}, 1, 1\n{{\n{}{}}}\n",
-      isa / 10, isa % 10, target.name, shared_declaration(shared_bytes(f), symbol), f.name, parameters(f.param_slots),
+      isa / 10, isa % 10, target.name, shared_declaration(f, symbol), f.name, parameters(f.param_slots),
       f.subgroups * f.subgroup_size, body.declarations(), body.text());
 }
 

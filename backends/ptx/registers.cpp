@@ -46,6 +46,12 @@ const char* type_name(Class cls) { return kClasses[static_cast<size_t>(cls)].typ
 
 std::string to_string(Reg reg) { return fmt::format("{}{}", kClasses[static_cast<size_t>(reg.cls)].prefix, reg.id); }
 
+std::string join(const std::vector<Reg>& regs) {
+  std::string text;
+  for (size_t i = 0; i < regs.size(); i++) text += (i == 0 ? "" : ", ") + to_string(regs[i]);
+  return text;
+}
+
 Regs RegisterFile::fresh(const thread::Type& type) {
   Regs regs(static_cast<size_t>(register_count(type)));
   for (Reg& reg : regs) reg = fresh(info(part_of(type)).cls);

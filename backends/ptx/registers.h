@@ -35,8 +35,9 @@ struct Reg {
   bool operator==(const Reg&) const = default;
 };
 using Regs = std::vector<Reg>;
-const char* type_name(Class cls);  ///< ".b32"
-std::string to_string(Reg reg);    ///< "%r7"
+const char* type_name(Class cls);                ///< ".b32"
+std::string to_string(Reg reg);                  ///< "%r7"
+std::string join(const std::vector<Reg>& regs);  ///< "%r7, %r8"
 
 /// Hands out registers and declares them at the end.
 class RegisterFile {

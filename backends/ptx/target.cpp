@@ -21,11 +21,14 @@ struct AtomRow {
   Type a, b, c;
   const char *layout_a, *layout_b, *layout_c;
   Features feature;
-  int isa;
+  int isa, subgroups = 1;
 };
+constexpr const char* kLayoutA = "16x16 T[8:m1 4:k2] S[2:k8 2:m8 2:k1]";  ///< of a subgroup's rows of a warpgroup's A
 constexpr AtomRow kAtoms[] = {
 #define PTX_ATOM(instruction, m, n, k, a, b, c, layout_a, layout_b, layout_c, feature, isa) \
   {instruction, m, n, k, types::a, types::b, types::c, layout_a, layout_b, layout_c, feature, isa},
+#define PTX_WARPGROUP_ATOM(instruction, n, ab, layout_b, layout_c) \
+  {instruction, 16, n, 16, types::ab, types::ab, types::f32, kLayoutA, layout_b, layout_c, kMmaWarpgroup, 80, 4},
 #include "backends/ptx/atoms.def"
 };
 
@@ -35,6 +38,8 @@ Result<Atom> make_atom(const AtomRow& row) {
   TRY_ASSIGN(atom.layout_b, parse_layout(row.layout_b));
   TRY_ASSIGN(atom.layout_c, parse_layout(row.layout_c));
   atom.source = MapSource::published;
+  atom.subgroups = row.subgroups;
+  atom.b_in_shared = row.subgroups > 1;
   return atom;
 }
 

@@ -29,6 +29,12 @@ void async_copy(Wave& w, const Step& s) {
   count_shared(w, s, all);
 }
 
+// A simulated matrix instruction has ended before the next step.
+void matrix_publish(Wave&, const Step&) {}
+void matrix_begin(Wave&, const Step&) {}
+void matrix_commit(Wave&, const Step&) {}
+void matrix_wait(Wave&, const Step&) {}
+
 /// A simulated launch has ended before the next one starts.
 void launch_wait(Wave&, const Step&) {}
 

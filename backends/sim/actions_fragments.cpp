@@ -106,6 +106,59 @@ void frag_length(Wave& w, const Step& s) {
   if (const LaneMap* map = map_of(w, s, s.from)) std::fill_n(w.result(s), w.lanes(), static_cast<uint64_t>(map->slots));
 }
 
+namespace {
+
+/// sum += x * y, and the sum's elements to the result's lanes.
+void multiply(Wave& w, const Step& s, const LaneMap& map_c, size_t k, std::vector<double>& x,
+              const std::vector<double>& y, std::vector<double>& sum) {
+  const thread::Type& c = s.type;
+  const size_t m = c.rows, n = c.cols;
+  for (size_t i = 0; i < m; i++)
+    for (size_t j = 0; j < k; j++)
+      for (size_t l = 0; l < n; l++) sum[i * n + l] += x[i * k + j] * y[j * n + l];
+  const auto lanes = static_cast<size_t>(w.lanes());
+  x.resize(lanes);
+  for (uint32_t slot = 0; slot < s.result.count; slot++) {
+    for (size_t lane = 0; lane < lanes; lane++) x[lane] = sum[map_c.element[slot * lanes + lane]];
+    encode(c.scalar, x.data(), w.result(s, slot), w.lanes());
+  }
+}
+
+/// Operand b in shared memory: column j at row j of 128 bytes, its 16-byte pieces swizzled by the row's address.
+bool read_b(Wave& w, const Step& s, const thread::Type& a, size_t columns, std::vector<double>& y) {
+  constexpr size_t kRow = 128, kPiece = 16, kElements = kPiece / 2;
+  y.resize(a.cols * columns);
+  const int64_t start = static_cast<int32_t>(w.arg(s, 0)[0]) + s.imm;
+  for (size_t j = 0; j < columns; j++)
+    for (size_t piece = 0; piece < a.cols / kElements; piece++) {
+      const int64_t at = start + static_cast<int64_t>(j * kRow + piece * kPiece);
+      uint16_t halves[kElements];
+      const std::string why =
+          w.group.shared.load(s.index, at ^ (at / static_cast<int64_t>(kRow) % 8 * static_cast<int64_t>(kPiece)),
+                              std::as_writable_bytes(std::span(halves)), w.access_together());
+      if (!why.empty()) return w.fail(s, 0, why), false;
+      uint64_t raw[kElements];
+      double values[kElements];
+      std::copy(std::begin(halves), std::end(halves), raw);
+      decode({a.scalar, false, true}, raw, values, kElements);
+      for (size_t e = 0; e < kElements; e++) y[(piece * kElements + e) * columns + j] = values[e];
+    }
+  return true;
+}
+
+}  // namespace
+
+void mma_shared(Wave& w, const Step& s) {
+  const thread::Type &a = s.from, &c = s.type;
+  if (!w.together(s) || !uniform(w, s, 0)) return;
+  const LaneMap *map_a = map_of(w, s, a), *map_c = map_of(w, s, c);
+  thread_local std::vector<double> x, y, sum;
+  if (map_a == nullptr || map_c == nullptr || !gather(w, s, 1, *map_a, {a.scalar, false, true}, x) ||
+      !gather(w, s, 2, *map_c, {c.scalar, true, true}, sum) || !read_b(w, s, a, c.cols, y))
+    return;
+  multiply(w, s, *map_c, a.cols, x, y, sum);
+}
+
 void mma(Wave& w, const Step& s) {
   if (!w.together(s)) return;
   const thread::Type& c = s.type;
@@ -119,16 +172,7 @@ void mma(Wave& w, const Step& s) {
       !gather(w, s, 1, *map_b, {a.scalar, (s.imm & 2) != 0, keeps}, y) ||
       !gather(w, s, 2, *map_c, {c.scalar, true, true}, sum))
     return;
-  const size_t m = c.rows, n = c.cols, k = a.cols;
-  for (size_t i = 0; i < m; i++)
-    for (size_t j = 0; j < k; j++)
-      for (size_t l = 0; l < n; l++) sum[i * n + l] += x[i * k + j] * y[j * n + l];
-  const auto lanes = static_cast<size_t>(w.lanes());
-  x.resize(lanes);
-  for (uint32_t slot = 0; slot < s.result.count; slot++) {
-    for (size_t lane = 0; lane < lanes; lane++) x[lane] = sum[map_c->element[slot * lanes + lane]];
-    encode(c.scalar, x.data(), w.result(s, slot), w.lanes());
-  }
+  multiply(w, s, *map_c, a.cols, x, y, sum);
 }
 
 void frag_load(Wave& w, const Step& s) {

@@ -238,7 +238,7 @@ class Decoder {
     const std::vector<Rows> args = rows_of(i.args);
     for (const ValueId v : i.results) define(v);
     Step& s = append(row.run, row.kind, i, args);
-    if (!i.args.empty()) s.from = f_.type(i.args[0]);
+    if (!i.args.empty()) s.from = f_.type(i.args[i.op == Op::mma_shared ? 1 : 0]);
     const std::string_view operands = thread::info(i.op).operands;
     const bool stores = i.results.empty() && operands.size() > 1 && (operands[1] == 'v' || operands[1] == 'm');
     s.type = !i.results.empty() ? f_.type(i.results[0]) : stores ? f_.type(i.args[1]) : i.attr.type;

@@ -72,8 +72,8 @@ void field(S& s, T& t) {
 template <class S, class T>
 requires std::is_same_v<std::remove_const_t<T>, thread::SharedArray>
 void field(S& s, T& a) {
-  auto& [name, bytes, access_bytes] = a;
-  field(s, name), field(s, bytes), field(s, access_bytes);
+  auto& [name, bytes, access_bytes, align] = a;
+  field(s, name), field(s, bytes), field(s, align), field(s, access_bytes);
 }
 template <class S, class T>
 requires std::is_same_v<std::remove_const_t<T>, thread::Attr>

@@ -251,11 +251,7 @@ Result<Unit> Body::atomic(const Inst& i) {
   return Unit{};
 }
 
-Result<Unit> Body::no_overlap(const Inst& i) {
-  return internal_error(fmt::format("{} in SPIR-V", thread::info(i.op).name));
-}
-
-Result<Unit> Body::no_async(const Inst& i) {
+Result<Unit> Body::only_ptx(const Inst& i) {
   return unsupported(fmt::format("{}: SPIR-V has no {}", f_.name, thread::info(i.op).name));
 }
 

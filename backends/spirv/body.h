@@ -43,8 +43,7 @@ class Body {
   Result<Unit> frag_load_shared(const Inst& i);
   Result<Unit> frag_store(const Inst& i);
   Result<Unit> frag_store_shared(const Inst& i);
-  Result<Unit> no_async(const Inst& i);
-  Result<Unit> no_overlap(const Inst& i);
+  Result<Unit> only_ptx(const Inst& i);
   Result<Unit> loop(const Inst& i);
   Result<Unit> cond(const Inst& i);
   Result<Unit> while_loop(const Inst& i);

@@ -41,7 +41,7 @@ void each_field(T& target, Visit visit) {
 
 template <class A, class Visit>
 void each_atom_field(A& atom, Visit visit) {
-  auto& [name, m, n, k, a, b, c, layout_a, layout_b, layout_c, source] = atom;
+  auto& [name, m, n, k, a, b, c, layout_a, layout_b, layout_c, source, subgroups, b_in_shared] = atom;
   visit("name", name);
   visit("m", m, 1, kMaxSide);
   visit("n", n, 1, kMaxSide);
@@ -53,6 +53,8 @@ void each_atom_field(A& atom, Visit visit) {
   visit("layout_b", layout_b);
   visit("layout_c", layout_c);
   visit("source", source);
+  visit("subgroups", subgroups, 1, 16);
+  visit("b_in_shared", b_in_shared);
 }
 
 constexpr std::pair<Backend, const char*> kBackends[] = {{Backend::ptx, "ptx"}, {Backend::spirv, "spirv"}};

@@ -97,6 +97,10 @@ Result<Unit> Lowering::check_runs(const Inst& i, const MmaPlan& plan) const {
 Result<Unit> Lowering::mma(const Inst& i) {
   TRY_ASSIGN(const MmaPlan plan, tile::plan_of(f_, i, t_));
   TileRegs& a = tiles_.at(i.args[0]);
+  if (plan.atom->b_in_shared) {
+    spread_fragments(a);
+    return mma_shared(i, plan);
+  }
   TileRegs& b = tiles_.at(i.args[i.args.size() - 2]);
   if (a.layout != plan.a || b.layout != plan.b || tiles_.at(i.args.back()).layout != plan.c)
     return internal_error("mma: an operand is not in the layout of its plan");

@@ -67,7 +67,7 @@ uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_byt
     return id;
   }
   const auto id = static_cast<uint32_t>(out_.shared.size());
-  out_.shared.push_back({label, bytes, access_bytes});
+  out_.shared.push_back({.name = label, .bytes = bytes, .access_bytes = access_bytes});
   array_depth_[id] = loop_depth_;
   pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
   if (owned) owned_.insert(id);

@@ -47,7 +47,20 @@ Lowering::Room Lowering::room_of(ValueId token) const {
     return out;
   }
   const int elem_bytes = t.elem.bits / 8;
+  if (const auto product = shared_operands_.find(first_room(token)); product != shared_operands_.end()) {
+    out.memory = shared_operand(product->second, t.shape, elem_bytes);
+    out.copy_elems = 1;
+    for (const Renumber& digit : product->second.k_order)
+      if (digit.from == out.copy_elems && digit.to == digit.from && digit.from * elem_bytes < kCopyBytes)
+        out.copy_elems *= digit.n;
+    out.copy = tile::coalesced_runs(t.shape, out.copy_elems, threads());
+    out.align = kSharedOperandAlign;
+    out.bytes = (out.memory.span() * elem_bytes + out.align - 1) / out.align * out.align;
+    out.read_elems = out.copy_elems;
+    return out;
+  }
   const int64_t vec = kCopyBytes / elem_bytes;
+  out.copy_elems = vec;
   out.copy = tile::coalesced_runs(t.shape, vec, threads());
   int64_t best = -1;
   for (const int64_t pad : {0, 16, 32, 64}) {
@@ -71,17 +84,20 @@ Result<Unit> Lowering::room(const Inst& i) {
     const auto block = std::find_if(f_.blocks.begin(), f_.blocks.end(), [&](const auto& b) {
       return std::find(b.insts.begin(), b.insts.end(), id) != b.insts.end();
     });
-    int64_t bytes = 0;
+    int64_t bytes = 0, align = 16;
     int64_t access = kCopyBytes;
     for (const InstId other : block->insts) {
       if (f_.insts[other].op != tile::Op::room) continue;
       const ValueId token = f_.insts[other].results[0];
       const Room room = room_of(token);
+      bytes = (bytes + room.align - 1) / room.align * room.align;
+      align = std::max(align, room.align);
       room_places_[other] = {0, bytes};
       bytes += room.bytes;
       access = std::min(access, room.read_elems * type(token).elem.bits / 8);
     }
     const uint32_t array_id = array("rooms", bytes, static_cast<int>(access));
+    out_.shared[array_id].align = std::max(out_.shared[array_id].align, align);
     for (const InstId other : block->insts)
       if (f_.insts[other].op == tile::Op::room) room_places_[other].array = array_id;
   }
@@ -105,14 +121,19 @@ Result<Unit> Lowering::issue_plain(const Inst& i) {
   const BlockId outer = b_.block;
   const ValueId mine = owner(room.copy);
   std::optional<thread::Builder::Cond> only;
-  const ValueId to = emit(Op::add, {scalars_.at(i.args.back()), thread_bytes(room.copy, room.memory, elem_bytes)});
+  const bool swizzles = room.memory.swizzle.bits > 0;
+  const ValueId part =
+      swizzles ? thread_swizzled(room.copy, room.memory, elem_bytes) : thread_bytes(room.copy, room.memory, elem_bytes);
   if (mine != kNone) only = b_.begin_cond(mine);
-  for (const Access& access : plan_accesses(room.copy, far_rows(t.shape), kCopyBytes / elem_bytes)) {
-    int64_t imm = 0;
+  for (const Access& access : plan_accesses(room.copy, far_rows(t.shape), room.copy_elems)) {
+    int64_t imm = 0, at = room.memory.address(access.first) * elem_bytes;
     const ValueId from = access_address(a, room.copy, access.first, t.elem.bits, imm);
-    b_.effect(Op::async_copy, {to, emit(Op::add, {from, b_.i64(imm)}), in_bounds(a, room.copy, access.first)},
-              {.type = thread::kI32x4,
-               .imm = room.memory.address(access.first) * elem_bytes,
+    const ValueId place = swizzles ? swizzled(part, room.memory, access.first, elem_bytes, at) : part;
+    b_.effect(Op::async_copy,
+              {emit(Op::add, {scalars_.at(i.args.back()), place}), emit(Op::add, {from, b_.i64(imm)}),
+               in_bounds(a, room.copy, access.first)},
+              {.type = thread::kI32.with_lanes(static_cast<int>(room.copy_elems * elem_bytes / 4)),
+               .imm = at,
                .index = array_of(i.results[0])});
   }
   if (only) {
@@ -145,10 +166,12 @@ Result<Unit> Lowering::wait(const Inst& i) {
   if (!waited_) b_.effect(Op::async_wait, {}, {.imm = i.attr.imm});
   waited_ = true;
   if (!packed && !shown_) {
+    if (!shared_operands_.empty()) b_.effect(Op::matrix_publish, {});
     barrier();
     shown_ = true;
   }
   if (type(i.args[0]).layout != type(i.results[0]).layout) return internal_error("wait: a token of another layout");
+  if (stay_shared_.contains(i.results[0])) return Unit{};
   tiles_[i.results[0]] = packed ? read_packed(i) : read_plain(i);
   pending_reads_[array_of(i.args[0])] = true;
   return Unit{};

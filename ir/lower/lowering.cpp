@@ -30,6 +30,7 @@ Result<Lowered> Lowering::run() {
     if (t.form == tile::Form::view) views_[p.value] = &p;
   }
   note_promises();
+  find_shared_operands();
   for (ValueId s : f_.symbols) scalars_[s] = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
   const bool logs = !log_sites(f_).empty();
   if (logs) log_ = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
@@ -66,6 +67,8 @@ void Lowering::await_launch() {
 
 Result<Unit> Lowering::inst(const Inst& i) {
   if (meets_other_launches(i)) await_launch();
+  const bool is_wait = i.op == tile::Op::wait;
+  if (!is_wait && !i.results.empty() && stay_shared_.contains(i.results[0])) return Unit{};
   switch (i.op) {
     case tile::Op::loop:
       return loop(i);

@@ -31,6 +31,11 @@ struct Access {
   Coord first;
 };
 
+constexpr int64_t kSharedOperandAlign = 1024;
+/// How shared memory holds a tile [columns of b, k] that a matrix instruction reads as operand b, from a multiple of
+/// kSharedOperandAlign bytes on.
+MemoryLayout shared_operand(const MmaPlan& plan, const Coord& shape, int64_t elem_bytes);
+
 /// Elements one access of a plain row may move: by the alignment of rows, and the multiple its index is of.
 int64_t widest(lathe::Type elem, bool aligned, int64_t multiple);
 
@@ -152,7 +157,9 @@ class Lowering {
     int64_t bytes = 0;    ///< a multiple of 16
     MemoryLayout memory;  ///< of a plain tile; a packed one has its threads' pieces side by side
     Layout copy;
+    int64_t copy_elems = 0;  ///< that one copy brings
     int64_t read_elems = 0;
+    int64_t align = 16;
   };
   struct RoomPlace {
     uint32_t array;
@@ -245,6 +252,15 @@ class Lowering {
   TileRegs run_of(const MmaPlan& plan, const std::vector<ValueId>& fa, const std::vector<ValueId>& fb, int64_t from,
                   int64_t to, const std::function<void(int64_t)>& before_step);
   ValueId zero_fragment(const Atom& atom, const std::vector<int>& places, int64_t zero);
+
+  // ---- lower_mma_shared.cpp: operands that stay in their room
+  std::set<InstId> rooms_behind(ValueId token) const;
+  void find_shared_operands();
+  Result<Unit> mma_shared(const Inst& i, const MmaPlan& plan);
+  ValueId thread_swizzled(const Layout& l, const MemoryLayout& m, int64_t elem_bytes);
+  ValueId swizzled(ValueId mine, const MemoryLayout& m, const Coord& first, int64_t elem_bytes, int64_t& imm);
+  std::map<InstId, MmaPlan> shared_operands_;  ///< by the first room of their tokens
+  std::set<ValueId> stay_shared_;              ///< tiles that no register holds
 
   // ---- lower_opaque.cpp
   /// A slice in use, from the first write to the last read.

@@ -12,6 +12,8 @@ namespace {
 /// A run of instructions that only depend on each other by their values.
 using Run = std::vector<InstId>;
 
+bool is_product(Op op) { return op == Op::mma || op == Op::mma_shared; }
+
 class Interleave {
  public:
   explicit Interleave(Func& f) : f_(f), at_(f.insts.size(), kOutside), placed_(f.insts.size()) {}
@@ -57,7 +59,7 @@ class Interleave {
         for (const InstId id : step) mark_sources(id, feeds);
       for (const InstId id : run) {
         each_source(id, [&](InstId s) { after[id] = after[id] || after[s]; });
-        after[id] = after[id] || f_.inst(id).op == Op::mma;
+        after[id] = after[id] || is_product(f_.inst(id).op);
         if (!feeds[id] && !after[id]) place(id, out);
       }
       feed(steps[0], after, out);
@@ -74,7 +76,7 @@ class Interleave {
   std::vector<Run> steps_of(const Run& run) {
     std::vector<Run> steps;
     for (const InstId id : run) {
-      if (f_.inst(id).op != Op::mma) continue;
+      if (!is_product(f_.inst(id).op)) continue;
       const InstId sum = f_.values[f_.inst(id).args[2]].def;
       const bool chained = in_run(sum) && at_[sum] == static_cast<int>(steps.size());
       if (steps.empty() || chained) steps.emplace_back();

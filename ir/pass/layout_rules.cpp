@@ -142,11 +142,23 @@ double sector_ratio(const Layout& l, int elem_bits, int64_t subgroup_size) {
   return static_cast<double>(touched * kSectorBits) / static_cast<double>(l.slots() * subgroup_size * elem_bits);
 }
 
+ValueId room_of_operand(const Func& f, const Func::Inst& inst) {
+  const Func::Inst* turned = inst.op == Op::mma ? f.def(inst.args[1]) : nullptr;
+  if (!turned || turned->op != Op::transpose || turned->attr.shape != Coord{1, 0}) return kNone;
+  const Func::Inst* wait = f.def(turned->args[0]);
+  if (!wait || wait->op != Op::wait || f.type(turned->args[0]).elem.bits != 16) return kNone;
+  int uses = 0;
+  f.walk(f.body, [&](BlockId, size_t, InstId id) {
+    for (const ValueId a : f.inst(id).args) uses += a == turned->args[0] || a == inst.args[1];
+  });
+  return uses == 2 ? wait->args[0] : kNone;
+}
+
 Result<MmaPlan> plan_of(const Func& f, const Func::Inst& inst, const Target& t) {
   const Type& a = f.type(inst.args[0]);
   const Type& b = f.type(inst.args[inst.args.size() - 2]);
   const Type& c = f.type(inst.args.back());
-  return plan_mma({a.shape[0], b.shape[1], a.shape[1], a.elem, c.elem}, f.split, t);
+  return plan_mma({a.shape[0], b.shape[1], a.shape[1], a.elem, c.elem}, f.split, t, room_of_operand(f, inst) != kNone);
 }
 
 Result<std::vector<std::optional<Layout>>> operand_layouts(const Func& f, const Func::Inst& inst, const Target& t) {

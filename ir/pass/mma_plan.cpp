@@ -66,11 +66,17 @@ namespace {
 
 bool has_types(const Atom& atom, const MmaShape& s) { return atom.a == s.ab && atom.b == s.ab && atom.c == s.c; }
 
+/// Whole groups of subgroups that share their b, and whole panels of it.
+bool shares_b(const Atom& atom, const MmaShape& s, const std::array<int, 3>& split) {
+  constexpr int64_t kPanelBits = 1024;
+  return split[0] % atom.subgroups == 0 && split[1] == 1 && split[2] == 1 && s.k * atom.b.bits % kPanelBits == 0;
+}
+
 }  // namespace
 
-Result<MmaPlan> plan_mma(const MmaShape& s, const std::array<int, 3>& split, const Target& target) {
+Result<MmaPlan> plan_mma(const MmaShape& s, const std::array<int, 3>& split, const Target& target, bool b_in_room) {
   for (const Atom& atom : target.atoms) {
-    if (!has_types(atom, s)) continue;
+    if (!has_types(atom, s) || (atom.b_in_shared && !(b_in_room && shares_b(atom, s, split)))) continue;
     if (s.m % (split[0] * atom.m) || s.n % (split[1] * atom.n) || s.k % (split[2] * atom.k)) continue;
     MmaPlan p;
     p.atom = &atom;
@@ -80,8 +86,8 @@ Result<MmaPlan> plan_mma(const MmaShape& s, const std::array<int, 3>& split, con
     const Layout a = subgroup_layout(split, 0, -1, 1, Mode::kReplicate) * local({p.walk_m, p.walk_k}) * operand_a(atom);
     const Layout b = subgroup_layout(split, -1, 1, 0, Mode::kReplicate) * local({p.walk_k, p.walk_n}) * atom.layout_b;
     p.c = subgroup_layout(split, 0, 1, -1, Mode::kPartial) * local({p.walk_m, p.walk_n}) * atom.layout_c;
-    const std::vector<Renumber> chain = k_order(atom, p.walk_k, split[2]);
-    const auto a2 = permute_dim(a, 1, chain), b2 = permute_dim(b, 0, chain);
+    p.k_order = k_order(atom, p.walk_k, split[2]);
+    const auto a2 = permute_dim(a, 1, p.k_order), b2 = permute_dim(b, 0, p.k_order);
     if (!a2 || !b2) return internal_error(fmt::format("{}: k cannot be renumbered", atom.name));
     p.a = *a2;
     p.b = *b2;

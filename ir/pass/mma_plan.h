@@ -21,7 +21,8 @@ struct MmaShape {
 struct MmaPlan {
   const Atom* atom = nullptr;
   int64_t walk_m = 1, walk_n = 1, walk_k = 1;
-  Layout a, b, c;  ///< c is partial when the subgroups divide k
+  std::vector<Renumber> k_order;  ///< k: weights as the atoms count it, and as the tile does
+  Layout a, b, c;                 ///< c is partial when the subgroups divide k
 
   /// Of an mma_scaled with `columns` factors a row over `parts` subgroups along k: runs of steps between two foldings.
   int64_t runs(int64_t columns, int64_t parts) const { return std::max<int64_t>(1, columns / parts); }
@@ -32,7 +33,8 @@ struct MmaPlan {
 Layout operand_a(const Atom& atom);
 
 /// The first atom of the target that has the element types and divides the tile as `split` (subgroups along m, n, k)
-/// leaves it; an error names what was looked for.
-Result<MmaPlan> plan_mma(const MmaShape& shape, const std::array<int, 3>& split, const Target& target);
+/// leaves it; an error names what was looked for. b_in_room: b waits in shared memory, and nobody else reads it.
+Result<MmaPlan> plan_mma(const MmaShape& shape, const std::array<int, 3>& split, const Target& target,
+                         bool b_in_room = false);
 
 }  // namespace lathe

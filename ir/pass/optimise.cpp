@@ -15,6 +15,7 @@ void optimise(Func& f) {
   vectorise(f);
   dce(f);
   interleave(f);
+  group_matrices(f);
 }
 
 }  // namespace lathe::thread

@@ -47,6 +47,9 @@ Result<Unit> infer_layouts(Func& f, const Target& t);
 /// units.
 Result<std::map<std::string, PackedLayout>> packed_parameters(const Func& f, const Target& t);
 
+/// The token of the shared room that operand b of an mma is the transpose of, where nothing else reads that tile;
+/// kNone.
+ValueId room_of_operand(const Func& f, const Func::Inst& inst);
 /// The plan of an mma or mma_scaled of f.
 Result<MmaPlan> plan_of(const Func& f, const Func::Inst& mma, const Target& t);
 

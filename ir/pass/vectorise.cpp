@@ -24,11 +24,16 @@ Space space_of(Op op) {
     case Op::store_shared:
     case Op::frag_load_shared:
     case Op::frag_store_shared:
+    case Op::mma_shared:
       return kShared;
     case Op::async_copy:
     case Op::async_commit:
     case Op::async_wait:
     case Op::launch_wait:
+    case Op::matrix_publish:
+    case Op::matrix_begin:
+    case Op::matrix_commit:
+    case Op::matrix_wait:
     case Op::barrier:
     case Op::barrier_subgroup:
     case Op::atomic_add:
