@@ -1,8 +1,8 @@
 // Times the 4-bit matmul on a device: weights rotated past the L2 cache, results checked on sampled outputs before any
 // time is printed. One line of JSON for each case.
 //   lathe_bench --device cuda:0 --shape 4096x28672 --m 1,16,4096
-//   lathe_bench --sweep FILE      lines "device K N M tile_n tile_m tile_k sn sm sk stages acc"; tile_n 0: the chosen
-//   row
+//   lathe_bench --sweep FILE      lines "device K N M tile_n tile_m tile_k sn sm sk stages acc [k_groups]"; tile_n 0:
+//   the chosen row
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -151,6 +151,7 @@ std::vector<Case> read_sweep(const std::string& file) {
     Schedule& s = c.schedule;
     if (words >> c.device >> c.k >> c.n >> c.m >> s.tile_n >> s.tile_m >> s.tile_k >> s.split[0] >> s.split[1] >>
         s.split[2] >> s.stages >> acc) {
+      if (!(words >> s.k_groups)) s.k_groups = 1;
       s.factor_on_accumulator = acc != 0;
       cases.push_back(c);
     }

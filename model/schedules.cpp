@@ -8,10 +8,12 @@ namespace {
 
 enum class TargetKind { matrix, matrix_async, matrix_shared, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
-constexpr int64_t kEnoughSubgroups = 1536;  ///< fill a large device with a few workgroups a core
+// What fills a large device: of workgroups that read their weights with all of their subgroups, a few subgroups a core;
+// of any others a workgroup a core.
+constexpr int64_t kEnoughSubgroups = 1536, kEnoughWorkgroups = 96;
+constexpr int kMostGroups = 8;  ///< workgroups that share k: more cost more than they bring
 
-constexpr int64_t kSharedRows = 8;      ///< rows of up to so many tokens may share k among workgroups
-constexpr int64_t kFewWorkgroups = 64;  ///< a grid this small leaves most of a large device idle
+constexpr int64_t kSharedRows = 8;  ///< rows of up to so many tokens are listed with shared k too
 constexpr int kSharedGroups = 4;
 
 struct Row {
@@ -73,6 +75,10 @@ bool can_fold(const Schedule& s, const Target& t, const kernels::WeightFormat& f
   return f && compile(*f, t, {.factor = tile::Factor::accumulator}).has_value();
 }
 
+bool fills(const Schedule& s, int64_t workgroups) {
+  return s.split[2] > 1 ? workgroups * s.split[2] >= kEnoughSubgroups : workgroups >= kEnoughWorkgroups;
+}
+
 }  // namespace
 
 Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation) {
@@ -101,18 +107,17 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
 Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k) {
   // Meant for as many tokens, the fewest; else the most.
   const auto rank = [&](const ScheduleRow& r) { return std::pair(r.max_m < m, r.max_m < m ? -r.max_m : r.max_m); };
+  const auto tiles = [&](const Schedule& s) { return (n + s.tile_n - 1) / s.tile_n * ((m + s.tile_m - 1) / s.tile_m); };
   const ScheduleRow* best = nullptr;
   for (const ScheduleRow& r : schedules.rows) {
     if (r.schedule.k_groups > 1 || (best && rank(r) > rank(*best))) continue;
     const bool same = best && rank(r) == rank(*best);
-    const int64_t workgroups = (n + r.schedule.tile_n - 1) / r.schedule.tile_n;
-    const bool fills = same && workgroups * best->schedule.split[2] >= kEnoughSubgroups;
-    if (!same || (!fills && k >= r.schedule.tile_k)) best = &r;
+    if (!same || (!fills(best->schedule, tiles(best->schedule)) && k >= r.schedule.tile_k)) best = &r;
   }
   Schedule chosen = best->schedule;
-  const int64_t tiles = (n + chosen.tile_n - 1) / chosen.tile_n;
-  if (best->max_m <= kSharedRows && tiles < kFewWorkgroups && k >= 2 * kSharedGroups * chosen.tile_k)
-    chosen.k_groups = kSharedGroups;
+  while (tiles(chosen) * chosen.k_groups < kEnoughWorkgroups && chosen.k_groups < kMostGroups &&
+         k >= 4 * chosen.k_groups * chosen.tile_k)
+    chosen.k_groups *= 2;
   return chosen;
 }
 

@@ -17,7 +17,7 @@ struct WeightFormat {
 
 /// y[M, N] f32 = x[M, K] . dequant(w[N, K])^T (+ bias[N] f32). x: f16 or bf16 as `activation`.
 /// Parameters in order: x, w (packed), s (packed, if scaled: activation[N, G]), z (packed, if zeros: f16[N, G]),
-/// bias (if biased), y; with k_groups > 1 two workspaces. Grid: (N / tile_n, M / tile_m) rounded up, k_groups.
+/// bias (if biased), y; with k_groups > 1 two workspaces. Grid: (M / tile_m, N / tile_n) rounded up, k_groups.
 /// bad_input: a group that neither divides tile_k nor is a multiple of it.
 Result<tile::Func> matmul(const WeightFormat& format, Type activation, bool biased, const Schedule& schedule);
 

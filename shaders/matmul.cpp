@@ -41,12 +41,13 @@ Result<tile::Func> matmul(const WeightFormat& format, Type activation, bool bias
     return b.op(tile::Op::ceildiv, {b.symbol(size), b.lit(extent)});
   };
   b.begin_grid();
-  std::vector<V> axes{tiles("N", s.tile_n), tiles("M", s.tile_m)};
+  // Neighbours read the same weights.
+  std::vector<V> axes{tiles("M", s.tile_m), tiles("N", s.tile_n)};
   if (shared_k) axes.push_back(b.lit(s.k_groups));
   b.grid(axes);
 
-  const V n0 = b.named(b.group_id(0) * static_cast<double>(s.tile_n), "n0");
-  const V m0 = b.named(b.group_id(1) * static_cast<double>(s.tile_m), "m0");
+  const V n0 = b.named(b.group_id(1) * static_cast<double>(s.tile_n), "n0");
+  const V m0 = b.named(b.group_id(0) * static_cast<double>(s.tile_m), "m0");
   const V start = b.named(b.fill(types::f32, tile, 0), "acc");
   V k0 = b.lit(0), k1 = b.symbol("K");
   if (shared_k) {  // whole turns of the loop, as many for each group
@@ -84,7 +85,7 @@ Result<tile::Func> matmul(const WeightFormat& format, Type activation, bool bias
     return b.finish();
   }
   const V zero_at = b.lit(0), one = b.lit(1);
-  const V place = b.named(b.group_id(0) * tiles("M", s.tile_m) + b.group_id(1), "place");
+  const V place = b.named(b.group_id(1) * tiles("M", s.tile_m) + b.group_id(0), "place");
   const V first = b.named(place * static_cast<double>(s.k_groups), "first");
   const Coord slot{1, tile[0], tile[1]};
   b.store(sums, {first + b.group_id(2), zero_at, zero_at}, b.reshape(acc, slot));

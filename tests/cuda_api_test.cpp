@@ -24,6 +24,8 @@ constexpr bool same_argument() {
     return same_argument<std::remove_pointer_t<PlainA>, std::remove_pointer_t<PlainB>>();
   else if constexpr (std::is_same_v<PlainA, ours::KernelNode>)
     return std::is_same_v<PlainB, CUDA_KERNEL_NODE_PARAMS_v1>;
+  else if constexpr (std::is_same_v<PlainA, ours::GraphEdge>)
+    return std::is_same_v<PlainB, CUgraphEdgeData>;
   else
     return std::is_integral_v<PlainA> && std::is_enum_v<PlainB> && sizeof(PlainA) == sizeof(PlainB);
 }
@@ -48,6 +50,7 @@ struct SamePrototype<ours::CUresult (*)(A...), CUresult (*)(B...)> {
 #define LATHE_CUDA_RESULT(name, value, code) LATHE_CUDA_CONSTANT(name, value)
 #include "runtime/cuda/constants.def"
 
+static_assert(ours::kPortLaunchOrder == CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER);
 static_assert(ours::kLaunchParamEnd == CU_LAUNCH_PARAM_END_AS_INT);
 static_assert(ours::kLaunchParamBufferPointer == CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT);
 static_assert(ours::kLaunchParamBufferSize == CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT);
@@ -60,6 +63,11 @@ static_assert(offsetof(ours::KernelNode, block_x) == offsetof(TheirNode, blockDi
 static_assert(offsetof(ours::KernelNode, shared_bytes) == offsetof(TheirNode, sharedMemBytes));
 static_assert(offsetof(ours::KernelNode, params) == offsetof(TheirNode, kernelParams));
 static_assert(offsetof(ours::KernelNode, extra) == offsetof(TheirNode, extra));
+
+static_assert(sizeof(ours::GraphEdge) == sizeof(CUgraphEdgeData));
+static_assert(offsetof(ours::GraphEdge, from_port) == offsetof(CUgraphEdgeData, from_port));
+static_assert(offsetof(ours::GraphEdge, to_port) == offsetof(CUgraphEdgeData, to_port));
+static_assert(offsetof(ours::GraphEdge, type) == offsetof(CUgraphEdgeData, type));
 
 }  // namespace
 #endif

@@ -122,7 +122,9 @@ const std::vector<Usage>& admitted_uses() {
     for (int i = 0; i < kOpCount; i++) {
       const Op op = static_cast<Op>(i);
       const OpInfo& row = info(op);
-      if (row.effect == Effect::control || std::string_view(row.name).starts_with("frag") || op == Op::mma) continue;
+      if (row.effect == Effect::control || std::string_view(row.name).starts_with("frag") || op == Op::mma ||
+          op == Op::mma_shared)
+        continue;
       for (const Scalar s : kScalars)
         for (const int lanes : {1, 2, 4}) {
           const Type lead = Type{s}.with_lanes(lanes);
@@ -237,9 +239,13 @@ TEST_CASE("ptxas takes every (op, type) for every target") {
     for (const Usage& use : admitted_uses()) {
       const auto text = emit_ptx(build_use(use), target);
       const bool bf16 = use.lead.scalar == Scalar::bf16 || use.result.scalar == Scalar::bf16;
-      const bool async = std::string_view(info(use.op).name).starts_with("async");
+      const std::string_view name = info(use.op).name;
+      const bool async = name.starts_with("async"), groups = name.starts_with("matrix") || name.starts_with("launch");
       CHECK(target.async_copy == (target.name != "sm_75"));
-      if (!text) CHECK_MESSAGE(((bf16 && !has_bf16(target)) || (async && !target.async_copy)), text.error().text);
+      CHECK(target.overlapped_launch == (target.name == "sm_90a"));
+      const bool lacks =
+          (bf16 && !has_bf16(target)) || (async && !target.async_copy) || (groups && !target.overlapped_launch);
+      if (!text) CHECK_MESSAGE(lacks, text.error().text);
       if (text) modules.push_back(*text);
     }
     assemble(target, modules);
@@ -333,24 +339,24 @@ Func mma_kernel(const Atom& atom, int number) {
 
 /// Two products of one group, the second on the sum of the first.
 Func shared_kernel(const Atom& atom, int number) {
-  Func f = kernel(
-      fmt::format("mma_{}", number),
-      [&](Builder& b) {
-        const Type a = fragment(Use::a, atom.layout_a, atom.a), c = fragment(Use::c, atom.layout_c, atom.c);
-        std::vector<ValueId> pairs;
-        for (int i = 0; i < a.lanes; i += 2) pairs.push_back(unknown(b, Type{a.scalar}.with_lanes(2), 16 * i));
-        const ValueId fa = b.emit(Op::frag_make, pairs, {.type = a});
-        ValueId d = b.emit(Op::frag_fill, {unknown_scalar(b, c.scalar, 512)}, {.type = c});
-        b.effect(Op::matrix_publish, {});
-        b.effect(Op::barrier, {});
-        b.effect(Op::matrix_begin, {});
-        for (int step = 0; step < 2; step++)
-          d = b.emit(Op::mma_shared, {b.i32(0), fa, d}, {.imm = 32 * step, .name = atom.name});
-        b.effect(Op::matrix_commit, {});
-        b.effect(Op::matrix_wait, {});
-        keep(b, b.emit(Op::frag_get, {d}, {.type = Type{c.scalar}.with_lanes(2), .imm = 2}), 128);
-      },
-      {{"b", 32768, 4, 1024}});
+  Func f = kernel(fmt::format("mma_{}", number),
+                  [&](Builder& b) {
+                    const Type a = fragment(Use::a, atom.layout_a, atom.a), c = fragment(Use::c, atom.layout_c, atom.c);
+                    std::vector<ValueId> pairs;
+                    for (int i = 0; i < a.lanes; i += 2)
+                      pairs.push_back(unknown(b, Type{a.scalar}.with_lanes(2), 16 * i));
+                    const ValueId fa = b.emit(Op::frag_make, pairs, {.type = a});
+                    ValueId d = b.emit(Op::frag_fill, {unknown_scalar(b, c.scalar, 512)}, {.type = c});
+                    b.effect(Op::matrix_publish, {});
+                    b.effect(Op::barrier, {});
+                    b.effect(Op::matrix_begin, {});
+                    for (int step = 0; step < 2; step++)
+                      d = b.emit(Op::mma_shared, {b.i32(0), fa, d}, {.imm = 32 * step, .name = atom.name});
+                    b.effect(Op::matrix_commit, {});
+                    b.effect(Op::matrix_wait, {});
+                    keep(b, b.emit(Op::frag_get, {d}, {.type = Type{c.scalar}.with_lanes(2), .imm = 2}), 128);
+                  },
+                  {{"b", 32768, 4, 1024}});
   f.subgroups = atom.subgroups;
   return f;
 }
@@ -431,7 +437,8 @@ TEST_CASE("the atoms are those of the PTX manual") {
                                        to_string(atom.b)));
       else
         CHECK(atom.name.find(fmt::format("m{}n{}k{}.row.col.{}.{}.{}.{}", atom.m, atom.n, atom.k, to_string(atom.c),
-                                       to_string(atom.a), to_string(atom.b), to_string(atom.c))) != std::string::npos);
+                                         to_string(atom.a), to_string(atom.b), to_string(atom.c))) !=
+              std::string::npos);
       check(atom.layout_a, {atom.m, atom.k}, f.a);
       check(atom.layout_b, {atom.k, atom.n}, f.b);
       check(atom.layout_c, {atom.m, atom.n}, c);

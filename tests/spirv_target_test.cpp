@@ -86,7 +86,7 @@ TEST_CASE("targets of both backends survive as JSON") {
 
 TEST_CASE("every field is needed, none is unknown, and the message names it") {
   const Json good = Json::parse(to_json(gpu()));
-  CHECK(good.size() == 18);
+  CHECK(good.size() == 19);
   CHECK(good["atoms"][0].size() == 13);
   for (const auto& [key, value] : good.items()) {
     CHECK(fault_after([&](Json& j) { j.erase(key); }) == fmt::format("target file: {}: missing", key));

@@ -224,7 +224,7 @@ TEST_CASE("every pure operation has a meaning on constants, or depends on the th
     if (info(op).effect != Effect::pure) continue;
     const std::string_view operands = info(op).operands;
     const bool by_place = operands.empty() && op != Op::constant;
-    const bool matrix = std::string_view(info(op).name).starts_with("frag") || op == Op::mma;
+    const bool matrix = std::string_view(info(op).name).starts_with("frag") || op == Op::mma || op == Op::mma_shared;
     const bool floats = operands.find('f') != operands.npos || op == Op::fcvt || op == Op::f2s;
     const Type operand = floats ? kF32 : op == Op::trunc ? kI64 : op == Op::get ? kI32x2 : kI32;
     const Type result = op == Op::fcvt || op == Op::s2f || op == Op::u2f ? kF32

@@ -38,7 +38,8 @@ class Body {
   Result<Unit> no_frag_memory(const Inst& inst);
   Result<Unit> async(const Inst& inst);
   Result<Unit> mma_shared(const Inst& inst);
-  Result<Unit> matrix_wait(const Inst& inst);
+  Result<Unit> matrix_group(const Inst& inst);
+  Result<Unit> launch_wait(const Inst& inst);
   Result<Unit> loop(const Inst& inst);
   Result<Unit> cond(const Inst& inst);
   Result<Unit> while_loop(const Inst& inst);
@@ -59,6 +60,7 @@ class Body {
   void row_groups(const Inst& inst, const Row& row, Part from, Part to, const thread::Type& lead);
   Result<Unit> whole(const Inst& inst, const char* form);
   Result<Unit> require_atom(const std::string& name);
+  Result<Unit> require(Features feature, const Inst& inst) const;
   void async_copy(const Inst& inst);
   Regs sums_of(ValueId v);
   std::string address(const Inst& inst);

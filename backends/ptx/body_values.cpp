@@ -183,8 +183,7 @@ Result<Unit> Body::frag_length(const Inst& inst) {
 }
 
 Result<Unit> Body::async(const Inst& inst) {
-  if ((features_ & kAsyncCopy) == 0)
-    return unsupported(fmt::format("{}: {} has no asynchronous copies", f_.name, target_.name));
+  TRY(require(kAsyncCopy, inst));
   if (inst.op == thread::Op::async_copy)
     async_copy(inst);
   else
@@ -234,9 +233,24 @@ Result<Unit> Body::mma_shared(const Inst& inst) {
   return Unit{};
 }
 
-Result<Unit> Body::matrix_wait(const Inst& inst) {
-  line(fmt::format("wgmma.wait_group.sync.aligned {};", inst.attr.imm));
+Result<Unit> Body::matrix_group(const Inst& inst) {
+  TRY(require(kMmaWarpgroup, inst));
+  if (inst.op == thread::Op::matrix_publish) line("fence.proxy.async.shared::cta;");
+  if (inst.op == thread::Op::matrix_begin) line("wgmma.fence.sync.aligned;");
+  if (inst.op == thread::Op::matrix_commit) line("wgmma.commit_group.sync.aligned;");
+  if (inst.op == thread::Op::matrix_wait) line(fmt::format("wgmma.wait_group.sync.aligned {};", inst.attr.imm));
   return Unit{};
+}
+
+Result<Unit> Body::launch_wait(const Inst& inst) {
+  TRY(require(kOverlappedLaunch, inst));
+  line("griddepcontrol.wait;");
+  return Unit{};
+}
+
+Result<Unit> Body::require(Features feature, const Inst& inst) const {
+  if (features_ & feature) return Unit{};
+  return unsupported(fmt::format("{}: {} has no {}", f_.name, target_.name, thread::info(inst.op).name));
 }
 
 Result<Unit> Body::no_frag_memory(const Inst& inst) {

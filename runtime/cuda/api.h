@@ -54,6 +54,8 @@ struct GraphEdge {
 #include "runtime/cuda/constants.def"
 /// Words of cuLaunchKernel's `extra`; macros in cuda.h.
 inline constexpr size_t kLaunchParamEnd = 0, kLaunchParamBufferPointer = 1, kLaunchParamBufferSize = 2;
+/// Of a graph's edge, the port that opens when all workgroups of a kernel have begun; a macro in cuda.h.
+inline constexpr unsigned char kPortLaunchOrder = 2;
 
 struct Api {
 #define LATHE_CUDA_FUNCTION(name, params) CUresult(*name) params = nullptr;

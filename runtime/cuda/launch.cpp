@@ -124,7 +124,7 @@ Result<Unit> CudaGraph::record(std::span<const LaunchRecord> launches) {
         core_->api.cuGraphAddKernelNode(&node, nodes.get(), before.data(), overlaps ? 0 : before.size(), &kernel),
         "cuGraphAddKernelNode", failed));
     if (overlaps) {  // it waits itself, once those in front have all begun
-      const GraphEdge edge{CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER, 0, CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
+      const GraphEdge edge{kPortLaunchOrder, 0, CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
       const std::vector<CUgraphNode> to(before.size(), node);
       const std::vector<GraphEdge> edges(before.size(), edge);
       TRY(core_->check(
