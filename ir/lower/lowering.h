@@ -167,6 +167,7 @@ class Lowering {
   };
   Room room_of(ValueId token) const;
   InstId first_room(ValueId token) const;
+  std::vector<InstId> ring_of(InstId room) const;
   Result<Unit> room(const Inst& i);
   Result<Unit> issue(const Inst& i);
   Result<Unit> issue_plain(const Inst& i);
