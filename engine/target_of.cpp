@@ -43,6 +43,7 @@ Target vulkan_facts(const runtime::DeviceInfo& info) {
   t.fixed_subgroup_size =
       (v.can_require_subgroup_size && v.full_subgroups) || v.subgroup_size_min == v.subgroup_size_max;
   t.max_threads = static_cast<int>(info.facts.max_threads);
+  if (v.lane_registers > 0) t.max_registers = static_cast<int>(v.lane_registers);
   // Where subgroups may be this narrow their lanes share 128 registers as wide as the narrowest subgroup: fewer lanes
   // have more room. No driver tells it.
   if (v.can_require_subgroup_size && v.subgroup_size_min < v.subgroup_size_max && v.subgroup_size_min <= kNarrow) {

@@ -31,7 +31,7 @@ constexpr Row kRows[] = {
     {"radv-navi31", "rdna3-wave64", "v_wmma", 44},
     {"radv-gfx1201", "rdna4", "v_wmma", 48},
     {"radv-gfx1201", "rdna4-wave64", "v_wmma", 48},
-    {"nvk-ampere", "nvk", "hmma", 72},
+    {"nvk-ampere", "nvk", "hmma", 40},
     {"anv-bmg", "xe2", "dpas", 36},
     {"turnip-740", "adreno", "", 40},
     {"honeykrisp", "apple", "", 40},
@@ -88,6 +88,7 @@ std::vector<std::string> profile_faults(const Target& t, const runtime::DeviceIn
   expect(t.max_threads <= static_cast<int>(f.max_threads), fmt::format("{} threads a workgroup", f.max_threads));
   expect(lanes >= v.subgroup_size_min && lanes <= v.subgroup_size_max, "its subgroup size");
   expect(v.can_require_subgroup_size || v.subgroup_size_min == v.subgroup_size_max, "its fixed subgroup size");
+  expect(v.lane_registers == 0 || t.max_registers == static_cast<int>(v.lane_registers), "its registers");
   expect(t.rte_f16 == v.rte_f16 && t.rte_f32 == v.rte_f32, "rounding");
   expect(t.preserve_f16_denorm == v.preserve_denorm_f16, "f16 subnormals");
   expect(t.preserve_f32_denorm == v.preserve_denorm_f32, "f32 subnormals");
