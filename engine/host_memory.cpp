@@ -5,6 +5,9 @@
 namespace lathe {
 namespace {
 
+/// Not 0: a kernel that takes the end of a row's last byte for elements is found out.
+constexpr std::byte kPadding{0xff};
+
 int64_t count_of(const Coord& shape) {
   int64_t n = 1;
   for (const int64_t extent : shape) n *= extent;
@@ -42,10 +45,12 @@ int64_t device_bytes(Type elem, const Coord& shape) {
 }
 
 std::vector<std::byte> to_bytes(const tile::HostTensor& t) {
-  std::vector<std::byte> out(static_cast<size_t>(device_bytes(t.elem, t.shape)));
+  std::vector<std::byte> out(static_cast<size_t>(device_bytes(t.elem, t.shape)), kPadding);
+  const uint64_t element = t.elem.bits < 64 ? (uint64_t{1} << t.elem.bits) - 1 : ~uint64_t{0};
   each_element(t.elem, t.shape, [&](size_t i, const Place& at) {
     uint64_t word = 0;
     std::memcpy(&word, out.data() + at.byte, at.bytes);
+    word &= ~(element << at.shift);
     word |= encode_int(t.elem, static_cast<int64_t>(t.raw[i])) << at.shift;
     std::memcpy(out.data() + at.byte, &word, at.bytes);
   });

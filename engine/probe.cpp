@@ -1,6 +1,7 @@
 #include "engine/probe.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -118,39 +119,80 @@ Result<std::optional<Layout>> probe_lane_map(runtime::Device& device, const Targ
   return layout;
 }
 
-Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target, const Atom& atom) {
-  if (atom.a != types::f16 || atom.c != types::f32 || atom.source == MapSource::fma) return false;
-  const auto fragment = [](thread::Scalar s, const Layout& l, thread::Use use) {
-    return thread::Type{s, static_cast<uint8_t>(l.slots()), use, static_cast<uint16_t>(l.shape()[0]),
+namespace {
+
+/// Every element of an operand: read from memory, so that no compiler knows it, or a constant of the program.
+struct Filling {
+  double value;
+  bool constant;
+};
+
+/// Elements of a * b in the atom, each operand filled with one value: all of them, or with a published map one a lane.
+Result<std::vector<float>> uniform_product(runtime::Device& device, const Target& target, const Atom& atom,
+                                           const Filling& a, const Filling& b) {
+  const thread::Type element{scalar_of(atom.a)}, sum{scalar_of(atom.c)};
+  const auto fragment = [](thread::Type e, const Layout& l, thread::Use use) {
+    return thread::Type{e.scalar, static_cast<uint8_t>(l.slots()), use, static_cast<uint16_t>(l.shape()[0]),
                         static_cast<uint16_t>(l.shape()[1])};
   };
-  const auto elements = static_cast<size_t>(atom.m * atom.n), lanes = static_cast<size_t>(target.subgroup_size);
-  // 3 * 2^-24 read from memory, so that no compiler folds it. Without a published map a fragment is stored whole.
   std::vector<std::byte> input(16);
-  input[0] = std::byte{3};
+  const double values[] = {a.value, b.value};
+  for (size_t i = 0; i < 2; i++) {
+    const auto raw = static_cast<uint16_t>(encode(atom.a, values[i]));
+    std::memcpy(&input[2 * i], &raw, sizeof raw);
+  }
+  // Without a published map a fragment is stored whole.
   const bool whole = atom.source != MapSource::published;
+  const auto elements = static_cast<size_t>(atom.m * atom.n), lanes = static_cast<size_t>(target.subgroup_size);
   TRY_ASSIGN(
       const auto words,
-      run_probe(device, target, input, whole ? elements : lanes, 1, [&](thread::Builder& b, ValueId in, ValueId out) {
-        const ValueId raw = b.emit(Op::load_global, {in}, {.type = thread::kI16});
-        const ValueId tiny = b.cvt(Op::bitcast, raw, thread::kF16);
-        const ValueId a =
-            b.emit(Op::frag_fill, {tiny}, {.type = fragment(thread::Scalar::f16, atom.layout_a, thread::Use::a)});
-        const ValueId x = b.emit(Op::frag_fill, {b.constant(thread::kF16, 0x3c00)},
-                                 {.type = fragment(thread::Scalar::f16, atom.layout_b, thread::Use::b)});
-        const ValueId c =
-            b.emit(Op::frag_fill, {b.f32(0)}, {.type = fragment(thread::Scalar::f32, atom.layout_c, thread::Use::c)});
-        const ValueId d = b.emit(Op::mma, {a, x, c}, {.name = atom.name});
+      run_probe(device, target, input, whole ? elements : lanes, 1, [&](thread::Builder& f, ValueId in, ValueId out) {
+        const auto filled = [&](const Filling& x, int64_t at, const Layout& l, thread::Use use) {
+          const ValueId v =
+              x.constant
+                  ? f.constant(element, static_cast<int64_t>(encode(atom.a, x.value)))
+                  : f.cvt(Op::bitcast, f.emit(Op::load_global, {in}, {.type = thread::kI16, .imm = at}), element);
+          return f.emit(Op::frag_fill, {v}, {.type = fragment(element, l, use)});
+        };
+        const ValueId zero =
+            f.emit(Op::frag_fill, {f.constant(sum, 0)}, {.type = fragment(sum, atom.layout_c, thread::Use::c)});
+        const ValueId x = filled(a, 0, atom.layout_a, thread::Use::a), y = filled(b, 2, atom.layout_b, thread::Use::b);
+        const ValueId d = f.emit(Op::mma, {x, y, zero}, {.name = atom.name});
         if (whole) {
-          b.effect(Op::frag_store, {out, d, b.i32(atom.n)});
+          f.effect(Op::frag_store, {out, d, f.i32(atom.n)});
           return;
         }
-        const ValueId v = b.cvt(Op::bitcast, b.emit(Op::frag_get, {d}, {.type = thread::kF32}), thread::kI32);
-        b.effect(Op::store_global, {word_address(b, out, b.emit(Op::lane_id, {}, {.type = thread::kI32})), v});
+        ValueId v = f.emit(Op::frag_get, {d}, {.type = sum});
+        if (sum != thread::kF32) v = f.cvt(Op::fcvt, v, thread::kF32);
+        const ValueId lane = f.emit(Op::lane_id, {}, {.type = thread::kI32});
+        f.effect(Op::store_global, {word_address(f, out, lane), f.cvt(Op::bitcast, v, thread::kI32)});
       }));
-  const float want = static_cast<float>(atom.k) * 3 * 0x1p-24F;
-  for (uint32_t w : words)
-    if (std::bit_cast<float>(w) != want) return false;
+  std::vector<float> out;
+  for (const uint32_t w : words) out.push_back(std::bit_cast<float>(w));
+  return out;
+}
+
+bool all_are(const std::vector<float>& values, double want) {
+  return std::all_of(values.begin(), values.end(), [&](float v) { return v == want; });
+}
+
+}  // namespace
+
+Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target, const Atom& atom) {
+  if (atom.a != types::f16 || atom.c != types::f32 || atom.source == MapSource::fma) return false;
+  constexpr double kTiny = 3 * 0x1p-24;
+  TRY_ASSIGN(const auto products, uniform_product(device, target, atom, {kTiny, false}, {1, true}));
+  return all_are(products, atom.k * kTiny);
+}
+
+Result<bool> probe_constant_operands(runtime::Device& device, const Target& target, const Atom& atom) {
+  if (atom.a.bits != 16 || !atom.a.is_float() || atom.source == MapSource::fma || atom.b_in_shared) return true;
+  for (const bool constant_a : {false, true}) {
+    const Filling one{1, false}, constant{-2, true};
+    TRY_ASSIGN(const auto products,
+               uniform_product(device, target, atom, constant_a ? constant : one, constant_a ? one : constant));
+    if (!all_are(products, -2 * atom.k)) return false;
+  }
   return true;
 }
 

@@ -12,6 +12,10 @@ namespace lathe {
 Result<std::optional<Layout>> probe_lane_map(runtime::Device& device, const Target& target, thread::Use use, Type elem,
                                              int rows, int cols, std::string& why);
 
+/// Whether the atom's products are right where an operand is a constant of the program (a driver's compiler may fold it
+/// wrongly).
+Result<bool> probe_constant_operands(runtime::Device& device, const Target& target, const Atom& atom);
+
 /// Whether subnormal f16 operands are exact in the atom (and not flushed to 0).
 Result<bool> probe_f16_subnormals(runtime::Device& device, const Target& target, const Atom& atom);
 

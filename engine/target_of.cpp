@@ -43,6 +43,7 @@ Target vulkan_facts(const runtime::DeviceInfo& info) {
   t.fixed_subgroup_size =
       (v.can_require_subgroup_size && v.full_subgroups) || v.subgroup_size_min == v.subgroup_size_max;
   t.max_threads = static_cast<int>(info.facts.max_threads);
+  if (v.lane_registers > 0) t.max_registers = static_cast<int>(v.lane_registers);
   // Where subgroups may be this narrow their lanes share 128 registers as wide as the narrowest subgroup: fewer lanes
   // have more room. No driver tells it.
   if (v.can_require_subgroup_size && v.subgroup_size_min < v.subgroup_size_max && v.subgroup_size_min <= kNarrow) {
@@ -141,6 +142,10 @@ Result<Target> measure(runtime::Device& device, const TargetOptions& options, st
     TRY(probe_atoms(device, options, t, lines));
     append_fma_atoms(t);
   }
+  for (Atom& atom : t.atoms) {
+    TRY_ASSIGN(atom.constant_operands, probe_constant_operands(device, t, atom));
+    if (!atom.constant_operands) lines.push_back(atom.name + ": constant operands come out wrong and are hidden");
+  }
   const auto in_registers = std::find_if(t.atoms.begin(), t.atoms.end(), [](const Atom& a) { return !a.b_in_shared; });
   if (in_registers != t.atoms.end()) {
     TRY_ASSIGN(t.mma_f16_subnormals, probe_f16_subnormals(device, t, *in_registers));
@@ -156,7 +161,7 @@ Result<Target> target_of(runtime::Device& device, const TargetOptions& options, 
     return options.probe ? *simulated->target() : with_opaque_atoms(*simulated->target());
   const auto cache = info.api == "sim" ? nullptr : runtime::DiskCache::standard();
   const std::string key =
-      runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
+      runtime::hash_key({"target 2", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
                          info.facts.vulkan.pipeline_cache_uuid, options.probe ? "probed" : "opaque"});
   if (cache)
     if (const auto hit = cache->get(key)) {

@@ -180,7 +180,7 @@ class Step {
     } else if (known.spread == Spread::sums) {
       inst_.op == Op::reduce || inst_.op == Op::scan ? reduce(any) : multiply(any);
     } else if (known.spread == Spread::compares) {
-      if (any) compare();
+      compare();
     } else if (inst_.op == Op::view) {
       if (any) reinterpret();
     } else if (known.spread == Spread::monotone && (type_.elem.is_float() || inst_.op == Op::cast)) {
@@ -212,6 +212,13 @@ class Step {
     return false;
   }
   bool noted(size_t i, size_t at) const { return elem(i).bits <= 32 && raw(i)[at] >> 32; }
+
+  /// A matrix unit or a comparison may take a subnormal for 0.
+  Number seen(size_t operand, size_t at) const {
+    Number x = number(elem(operand), raw(operand)[at]);
+    if (elem(operand).is_float() && x.v != 0 && std::abs(x.v) < least_normal(elem(operand))) x.e += std::abs(x.v);
+    return x;
+  }
 
   void unless_certain_condition() {
     for (size_t i = 0; i < result_.size(); i++)
@@ -249,7 +256,7 @@ class Step {
 
   void compare() {
     for (size_t i = 0; i < result_.size(); i++) {
-      const Number a = number(elem(0), raw(0)[i]), b = number(elem(1), raw(1)[i]);
+      const Number a = seen(0, i), b = seen(1, i);
       const double errors = (a.e > kSameValue ? a.e : 0) + (b.e > kSameValue ? b.e : 0);
       if (errors > 0 && !(std::abs(a.v - b.v) > errors)) note(result_[i], kUnknown);
       if (!elem(0).is_float() && (noted(0, i) || noted(1, i))) note(result_[i], kUnknown);
@@ -306,13 +313,6 @@ class Step {
     });
   }
 
-  /// A matrix unit may take a subnormal for 0.
-  Number product_operand(size_t operand, size_t at) const {
-    Number x = number(elem(operand), raw(operand)[at]);
-    if (x.v != 0 && std::abs(x.v) < least_normal(elem(operand))) x.e += std::abs(x.v);
-    return x;
-  }
-
   void multiply(bool any) {
     if (!type_.elem.is_float()) return any ? all_unknown() : void();
     const bool scaled = inst_.args.size() == 4;
@@ -323,8 +323,8 @@ class Step {
       const Number c = number(elem(ic), raw(ic)[i]);
       double total = std::abs(c.v), grain = grain_of(c.v), error = c.e > kSameValue ? c.e : 0;
       for (size_t j = 0; j < k; j++) {
-        Number a = product_operand(0, i / n * k + j);
-        const Number b = product_operand(ib, j * n + i % n);
+        Number a = seen(0, i / n * k + j);
+        const Number b = seen(ib, j * n + i % n);
         if (scaled) {
           const Number s = number(elem(1), raw(1)[i / n * groups + j / (k / groups)]);
           a = {a.v * s.v, a.e * (std::abs(s.v) + s.e) + std::abs(a.v) * s.e};

@@ -39,7 +39,7 @@ Generator::Maybe Generator::effect(Op op, const std::vector<V>& args, tile::Attr
 
 Generator::Maybe Generator::arrive(Op op, Type elem) {
   const int64_t groups = groups_[0] * groups_[1];
-  const std::string name = "t" + std::to_string(views_.size());
+  const std::string name = "t" + std::to_string(names_++);
   const V counters = random_.percent(50) ? b_.workspace(name, elem, {"W" + name})
                                          : new_view(elem, {groups + random_.between(0, 2)}, true).v;
   const V group = b_.op(Op::add, {b_.op(Op::mul, {b_.group_id(0), b_.lit(groups_[1])}), b_.group_id(1)});

@@ -28,12 +28,24 @@ Result<tile::Func> lay_out(tile::Func f, const Target& target, const CompileOpti
   }
 }
 
+namespace {
+
+std::set<std::string> wrong_with_constants(const Target& target) {
+  std::set<std::string> names;
+  for (const Atom& atom : target.atoms)
+    if (!atom.constant_operands) names.insert(atom.name);
+  return names;
+}
+
+}  // namespace
+
 Result<Compiled> compile(tile::Func f, const Target& target, const CompileOptions& options) {
   TRY_ASSIGN(f, prepare(std::move(f), options));
   TRY_ASSIGN(f, lay_out(std::move(f), target, options));
   TRY_ASSIGN(Lowered lowered, lower(f, target, options.lower));
   TRY(thread::verify(lowered.func));
   thread::optimise(lowered.func);
+  thread::hide_constants(lowered.func, wrong_with_constants(target));
   TRY(thread::verify(lowered.func));
   return Compiled{std::move(f), std::move(lowered.func), std::move(lowered.packed)};
 }

@@ -24,8 +24,9 @@ struct Atom {
   Type a, b, c;                         ///< element types; c also of the result
   Layout layout_a, layout_b, layout_c;  ///< m x k, k x n, m x n
   MapSource source = MapSource::published;
-  int subgroups = 1;         ///< neighbours along m that run it together, each m rows of it
-  bool b_in_shared = false;  ///< b is read from shared memory, as shared_operand() lays it out
+  int subgroups = 1;              ///< neighbours along m that run it together, each m rows of it
+  bool b_in_shared = false;       ///< b is read from shared memory, as shared_operand() lays it out
+  bool constant_operands = true;  ///< a, b may be constants: false where a driver was seen to get them wrong
 };
 
 enum class Backend : uint8_t { ptx, spirv };

@@ -2,6 +2,7 @@
 // Thread IR: what one invocation does. SSA with structured control flow, explicit memory spaces, short vectors, matrix
 // fragments. The operations are the rows of thread.def.
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -142,6 +143,8 @@ void interleave(Func& f);
 void group_matrices(Func& f);
 /// The whole thread-level pipeline, in order.
 void optimise(Func& f);
+/// Constants in the operands a and b of these matrix instructions become values that no compiler after us knows.
+void hide_constants(Func& f, const std::set<std::string>& instructions);
 
 /// Host meaning of a pure operation on one lane's raw bits (constants): the definition that fold and the tests use.
 /// `lane_type`: scalar type of operand 0; false when the operation has no host meaning on constants.

@@ -116,6 +116,8 @@ class Printer {
       case Op::async_copy:
         return fmt::format("{} <-{} x{}{}", address(i), list({i.args[1]}), total_bits(i.attr.type) / 8,
                            i.args.size() > 2 ? " if " + value(i.args[2]) : "");
+      case Op::barrier:
+        return i.attr.imm == 1 ? " global" : "";
       case Op::loop:
         return loop(i);
       default:

@@ -47,6 +47,7 @@ struct VulkanFacts {
 #include "runtime/vulkan/features.def"
   uint32_t subgroup_size_min = 0, subgroup_size_max = 0;
   bool can_require_subgroup_size = false;  ///< for compute
+  uint32_t lane_registers = 0;             ///< that its compiler fills without spilling, where these are known; 0: not
   uint32_t max_workgroup_subgroups = 0;    ///< where a size is required; 0: no such limit known
   uint32_t subgroup_operations = 0;        ///< VkSubgroupFeatureFlags
   bool rte_f16 = false, rte_f32 = false;   ///< rounding to nearest even can be required

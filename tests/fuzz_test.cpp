@@ -128,6 +128,8 @@ TEST_CASE("what an error could turn round is unknown, and only that") {
   CHECK(unknown("cast(a < a * 2, i32)", "i32") == 0);
   CHECK(unknown("cast(exp(a) < exp(a), i32)", "i32") == 256);
   CHECK(unknown("cast(exp(a) < a - 8, i32)", "i32") == 0);
+  CHECK(unknown("cast(fill(f32[16, 16], 1e-40) < fill(f32[16, 16], 0), i32)", "i32") == 256);
+  CHECK(unknown("cast(fill(f32[16, 16], 1e-40) < fill(f32[16, 16], 1e-30), i32)", "i32") == 0);
   CHECK(unknown("select(exp(a) < exp(a), a, a)", "f32") == 0);
   CHECK(unknown("select(exp(a) < exp(a), a, -a)", "f32") == 256);
   CHECK(unknown("cast(exp(a) * 0 + 2.5, i32)", "i32") == 0);

@@ -12,6 +12,25 @@
 namespace lathe {
 namespace {
 
+/// Tiles whose rows are no power of two: a lane's slots do not split into halves and fields digit by digit.
+std::vector<PackedLayout> orders_of_awkward_tiles() {
+  struct Tile {
+    Type elem;
+    const char* layout;
+  };
+  std::vector<PackedLayout> out;
+  for (const Tile& tile : {Tile{types::i4, "16x6 T[32:R] S[16:m1 6:k1]"}, Tile{types::i8, "16x3 T[32:R] S[16:m1 3:k1]"},
+                           Tile{types::u8, "64x24 T[32:m1] S[2:m32 24:k1]"},
+                           Tile{Type{Kind::uint, 2}, "8x768 T[4:k192 8:m1] S[192:k1]"}}) {
+    const auto l = parse_layout(tile.layout);
+    REQUIRE_MESSAGE(l, l.error().text);
+    const auto p = derive_packed(*l, tile.elem, 32);
+    REQUIRE_MESSAGE(p, p.error().text);
+    out.push_back(*p);
+  }
+  return out;
+}
+
 /// By id, so that an order that targets share is tested once.
 std::map<std::string, PackedLayout> all_stored_orders() {
   std::map<std::string, PackedLayout> out;
@@ -23,6 +42,7 @@ std::map<std::string, PackedLayout> all_stored_orders() {
       CHECK(known->second == p);
     }
   }
+  for (const PackedLayout& p : orders_of_awkward_tiles()) out.emplace(pack_id(p), p);
   return out;
 }
 

@@ -91,8 +91,33 @@ TEST_CASE("the probe finds a random machine's map, and refuses one outside the a
     const std::string maps = fmt::format("{}", fmt::join(found.maps, "\n"));
     CHECK_MESSAGE(probed == expected, maps);
     CHECK(target->mma_f16_subnormals == model.matrices.keeps_f16_subnormals);
+    for (const Atom& a : target->atoms)
+      CHECK(a.constant_operands == (a.source == MapSource::fma || !model.matrices.loses_constant_signs));
   }
   CHECK(sizes == std::set<uint32_t>{8, 16, 32, 64});
+}
+
+TEST_CASE("products with constants are right where the machine's compiler loses their signs") {
+  const auto device = must_open("sim:probe?seed=1");
+  const auto target = target_of(*device);
+  REQUIRE(target.has_value());
+  TestDevice d{must_open("sim:probe?seed=1"), *target, "sim:probe?seed=1"};
+  REQUIRE(!d.target.atoms.front().constant_operands);
+  const Atom& atom = d.target.atoms.front();
+  auto f = tile::parse(fmt::format("kernel t(x: f16[{0}, {2}], y: f32[{0}, {1}]) grid [1] subgroups 1 {{\n"
+                                   "  store(y[0, 0], mma(load(x[0, 0], [{0}, {2}]), fill(f16[{2}, {1}], -2), "
+                                   "fill(f32[{0}, {1}], 0)))\n}}\n",
+                                   atom.m, atom.n, atom.k),
+                       "test.tile");
+  REQUIRE_MESSAGE(f.has_value(), (f ? "" : f.error().text));
+  const auto elements = [](Type t, int rows, int columns, double value) {
+    return tile::HostTensor{
+        t, {rows, columns}, std::vector<uint64_t>(static_cast<size_t>(rows * columns), encode(t, value))};
+  };
+  Tensors t{{"x", elements(types::f16, atom.m, atom.k, 1)}, {"y", elements(types::f32, atom.m, atom.n, 0)}};
+  const auto done = run_on(d, *f, t);
+  REQUIRE_MESSAGE(done.has_value(), (done ? "" : done.error().text));
+  CHECK(t.at("y").raw == elements(types::f32, atom.m, atom.n, -2 * atom.k).raw);
 }
 
 TEST_CASE("a report names the line of the tile program, that of its printed form where it was built") {

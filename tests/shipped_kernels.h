@@ -73,8 +73,8 @@ inline std::vector<ShippedKernel> shipped_matmuls(const Target& t) {
 inline std::vector<ShippedKernel> shipped_row_kernels() {
   std::vector<ShippedKernel> out;
   for (const Type t : {types::f16, types::f32}) {
-    out.push_back({"softmax " + to_string(t), built(kernels::softmax(t, 4, 1024, 4))});
-    out.push_back({"rmsnorm " + to_string(t), built(kernels::rmsnorm(t, 4, 1024, 4))});
+    out.push_back({"softmax " + to_string(t), built(kernels::softmax(t, 2, 1024, 4))});
+    out.push_back({"rmsnorm " + to_string(t), built(kernels::rmsnorm(t, 2, 1024, 4))});
     out.push_back({"transpose " + to_string(t), built(kernels::transpose(t, 32, 4))});
   }
   return out;

@@ -33,13 +33,15 @@ Target gpu() {
   atom.layout_b = *parse_layout("16x8 T[8:k1 4:m2] S[2:m8 2:m1]");
   atom.layout_c = *parse_layout("16x8 T[8:m1 4:k2] S[2:m8 2:k1]");
   atom.source = MapSource::probed;
+  atom.constant_operands = false;
   t.atoms = {atom, fma_atom(8, 4, types::f32)};
   return t;
 }
 
 bool same(const Atom& x, const Atom& y) {
   return x.name == y.name && x.m == y.m && x.n == y.n && x.k == y.k && x.a == y.a && x.b == y.b && x.c == y.c &&
-         x.layout_a == y.layout_a && x.layout_b == y.layout_b && x.layout_c == y.layout_c && x.source == y.source;
+         x.layout_a == y.layout_a && x.layout_b == y.layout_b && x.layout_c == y.layout_c && x.source == y.source &&
+         x.constant_operands == y.constant_operands;
 }
 
 void check_round_trip(const Target& t) {
@@ -87,7 +89,7 @@ TEST_CASE("targets of both backends survive as JSON") {
 TEST_CASE("every field is needed, none is unknown, and the message names it") {
   const Json good = Json::parse(to_json(gpu()));
   CHECK(good.size() == 19);
-  CHECK(good["atoms"][0].size() == 13);
+  CHECK(good["atoms"][0].size() == 14);
   for (const auto& [key, value] : good.items()) {
     CHECK(fault_after([&](Json& j) { j.erase(key); }) == fmt::format("target file: {}: missing", key));
     CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = nullptr; }).starts_with(fmt::format("target file: {}: ", key)),

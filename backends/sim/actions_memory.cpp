@@ -77,8 +77,8 @@ bool store_bytes(Wave& w, const Step& s, int lane, uint64_t address, std::span<c
     return false;
   }
   const uint64_t threads = static_cast<uint64_t>(launch.code.func.subgroups) * static_cast<uint64_t>(w.lanes());
-  const auto me = static_cast<uint32_t>(launch.first_thread + w.group.number * threads + w.thread(lane));
-  const auto clash = launch.memory.store(*b, address, from, me);
+  const auto group = static_cast<uint32_t>(launch.first_thread + w.group.number * threads);
+  const auto clash = launch.memory.store(*b, address, from, {group + w.thread(lane), group, w.group.global_epoch});
   if (!clash) return true;
   const uint64_t other = clash->thread - launch.first_thread;
   const std::string writer = clash->thread < launch.first_thread

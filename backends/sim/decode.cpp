@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "backends/sim/wave.h"
@@ -353,12 +354,34 @@ class Decoder {
   uint32_t loop_ = 0;
 };
 
+/// What a driver's compiler did to the operands of matrix instructions that it knew.
+void lose_constant_signs(thread::Func& f) {
+  std::set<InstId> operands;
+  f.walk(f.body, [&](BlockId, size_t, InstId id) {
+    const auto& inst = f.inst(id);
+    for (size_t i = 0; inst.op == thread::Op::mma && i < 2; i++)
+      if (f.def(inst.args[i]) != nullptr) operands.insert(f.values[inst.args[i]].def);
+  });
+  for (const InstId id : operands)
+    for (size_t i = 0; i < f.inst(id).args.size(); i++) {
+      const auto* made = f.def(f.inst(id).args[i]);
+      if (made == nullptr || made->op != thread::Op::constant || !thread::is_float(made->attr.type.scalar)) continue;
+      thread::Attr positive = made->attr;
+      positive.imm &= (int64_t{1} << (thread::bits(positive.type.scalar) - 1)) - 1;
+      const thread::Type type = positive.type;
+      const InstId fresh = f.add_inst(thread::Op::constant, positive, {}, {type});
+      f.inst(id).args[i] = f.inst(fresh).results[0];
+      f.blocks[f.body].insts.insert(f.blocks[f.body].insts.begin(), fresh);
+    }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<const Code>> decode(thread::Func f, const MatrixUnit& matrices) {
   if (f.subgroup_size > kMaxLanes)
     return unsupported(
         fmt::format("the simulator has subgroups of at most {} lanes, not {}", kMaxLanes, f.subgroup_size));
+  if (matrices.loses_constant_signs) lose_constant_signs(f);
   auto p = std::make_unique<Code>();
   p->func = std::move(f);
   TRY(Decoder(*p, matrices).run());

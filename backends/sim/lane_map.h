@@ -29,6 +29,7 @@ class MatrixUnit {
   const LaneMap* find(const thread::Type& fragment) const;
 
   bool keeps_f16_subnormals = true;
+  bool loses_constant_signs = false;  ///< as a driver's compiler did: of operands that are constants
 
  private:
   using Key = std::tuple<thread::Use, thread::Scalar, int, int>;

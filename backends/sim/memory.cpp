@@ -43,7 +43,7 @@ Block* Memory::find(uint64_t address, uint64_t bytes) {
 }
 
 std::optional<Memory::Clash> Memory::store(Block& b, uint64_t address, std::span<const std::byte> bytes,
-                                           uint32_t thread) {
+                                           const Who& who) {
   const uint64_t first = address - b.address;
   std::optional<Clash> clash;
   for (size_t i = 0; i < bytes.size(); i++) {
@@ -51,8 +51,9 @@ std::optional<Memory::Clash> Memory::store(Block& b, uint64_t address, std::span
     auto& page = b.writers[at / Block::kPage];
     if (!page) page = std::make_unique<std::array<Block::Writer, Block::kPage>>();
     Block::Writer& w = (*page)[at % Block::kPage];
-    if (w.window == window_ && w.thread != thread && b.data[at] != bytes[i]) clash = Clash{address + i, w.thread};
-    w = {window_, thread};
+    const bool ordered = w.thread == who.thread || (w.group == who.group && w.epoch != who.epoch);
+    if (w.window == window_ && !ordered && b.data[at] != bytes[i]) clash = Clash{address + i, w.thread};
+    w = {window_, who.thread, who.group, who.epoch};
   }
   std::memcpy(b.data.get() + first, bytes.data(), bytes.size());
   std::memset(b.written.get() + first, 0xff, bytes.size());

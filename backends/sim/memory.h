@@ -19,7 +19,7 @@ struct Block {
   std::unique_ptr<uint8_t[]> written;  ///< 0xff: the byte was written at least once
 
   struct Writer {
-    uint32_t window = 0, thread = 0;
+    uint32_t window = 0, thread = 0, group = 0, epoch = 0;
   };
   static constexpr uint64_t kPage = 4096;
   std::vector<std::unique_ptr<std::array<Writer, kPage>>> writers;  ///< a page is made when it is first written
@@ -36,12 +36,18 @@ class Memory {
 
   /// Launches that may overlap are one window: what they write is in no order.
   void next_window() { window_++; }
-  /// Writes for the thread. None, or the address of a byte that another thread of the window wrote otherwise.
+  struct Who {
+    uint32_t thread;
+    uint32_t group;  ///< number of the thread's first in its workgroup
+    uint32_t epoch;  ///< barriers for global memory that the workgroup has passed: what differs in it is in order
+  };
+  /// Writes for the thread. None, or the address of a byte that another thread of the window wrote otherwise, in no
+  /// order with this.
   struct Clash {
     uint64_t address;
     uint32_t thread;
   };
-  std::optional<Clash> store(Block& block, uint64_t address, std::span<const std::byte> bytes, uint32_t thread);
+  std::optional<Clash> store(Block& block, uint64_t address, std::span<const std::byte> bytes, const Who& who);
 
  private:
   uint64_t room_, used_ = 0, next_ = uint64_t{1} << 36;

@@ -90,6 +90,7 @@ Model random_model(std::string_view name, uint64_t seed) {
   v.subgroup_size_min = v.subgroup_size_max = static_cast<uint32_t>(lanes);
   v.rte_f16 = v.rte_f32 = v.preserve_denorm_f16 = v.preserve_denorm_f32 = true;
   model.matrices.keeps_f16_subnormals = below(random, 2) == 0;
+  model.matrices.loses_constant_signs = seed % 3 == 1;
 
   std::vector<Configuration> list{kUsable[below(random, std::size(kUsable))]};
   if (below(random, 2) == 0) list.push_back(kOdd[below(random, std::size(kOdd))]);

@@ -49,6 +49,7 @@ bool meet(Workgroup& group, std::vector<Wave>& waves) {
     }
   }
   group.epoch++;
+  group.global_epoch += steps[first.pc - 1].imm == 1;
   for (Wave& w : waves) {
     w.turn++;
     w.state = Wave::State::running;

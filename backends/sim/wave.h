@@ -36,8 +36,9 @@ struct Workgroup {
   Launch& launch;
   Shared shared;
   std::array<uint32_t, 3> id{};
-  uint64_t number = 0;  ///< in the order they run
-  uint32_t epoch = 0;   ///< barriers passed
+  uint64_t number = 0;        ///< in the order they run
+  uint32_t epoch = 0;         ///< barriers passed
+  uint32_t global_epoch = 0;  ///< of those, what global memory is ordered by
 };
 
 /// A subgroup: its lanes step together, those not in `mask` without effect.

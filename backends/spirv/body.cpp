@@ -11,7 +11,8 @@ Body::Body(const thread::Func& f, const Target& target, Module& module)
     : f_(f), target_(target), m_(module), ids_(f.values.size(), 0) {
   f.walk(f.body, [&](BlockId, size_t, InstId id) {
     const Op op = f.inst(id).op;
-    shares_global_ |= op == Op::fence || op == Op::atomic_add || op == Op::atomic_and || op == Op::atomic_or;
+    shares_global_ |= (op == Op::barrier && f.inst(id).attr.imm == 1) || op == Op::fence || op == Op::atomic_add ||
+                      op == Op::atomic_and || op == Op::atomic_or;
   });
 }
 

@@ -41,7 +41,8 @@ void each_field(T& target, Visit visit) {
 
 template <class A, class Visit>
 void each_atom_field(A& atom, Visit visit) {
-  auto& [name, m, n, k, a, b, c, layout_a, layout_b, layout_c, source, subgroups, b_in_shared] = atom;
+  auto& [name, m, n, k, a, b, c, layout_a, layout_b, layout_c, source, subgroups, b_in_shared, constant_operands] =
+      atom;
   visit("name", name);
   visit("m", m, 1, kMaxSide);
   visit("n", n, 1, kMaxSide);
@@ -55,6 +56,7 @@ void each_atom_field(A& atom, Visit visit) {
   visit("source", source);
   visit("subgroups", subgroups, 1, 16);
   visit("b_in_shared", b_in_shared);
+  visit("constant_operands", constant_operands);
 }
 
 constexpr std::pair<Backend, const char*> kBackends[] = {{Backend::ptx, "ptx"}, {Backend::spirv, "spirv"}};

@@ -20,12 +20,6 @@ Result<Unit> Lowering::atomic_add(const Inst& i) {
   return Unit{};
 }
 
-void Lowering::workgroup_barrier() {
-  b_.effect(Op::barrier, {});
-  pending_reads_.clear();
-  pending_writes_.clear();
-}
-
 /// The barrier brings the workgroup's writes to thread 0, whose fence gives them to the device before it counts. What
 /// it then sees, the fences after the second barrier show to every thread.
 Result<Unit> Lowering::arrive(const Inst& i) {
@@ -35,11 +29,11 @@ Result<Unit> Lowering::arrive(const Inst& i) {
   const ValueId first = emit(Op::eq, {emit(Op::thread_id, {}, {.type = thread::kI32}), b_.i32(0)});
   const Layout one(Coord(rank, 1), {{threads(), Mode::kReplicate, 0}}, {});
   const ValueId counts = emit(Op::band, {first, in_bounds(a, one, Coord(rank, 0))});
-  workgroup_barrier();
+  global_barrier();
   b_.effect(Op::fence, {});
   const ValueId before = emit(Op::atomic_add, {a.base, b_.i32(1), counts});
   b_.effect(Op::store_shared, {b_.i32(0), before, first}, {.index = id});
-  workgroup_barrier();
+  global_barrier();
   const ValueId seen = emit(Op::load_shared, {b_.i32(0)}, {.type = thread::kI32, .index = id});
   b_.effect(Op::fence, {});
   pending_reads_[id] = true;

@@ -161,6 +161,19 @@ int64_t widest(lathe::Type elem, bool aligned, int64_t multiple) {
   return std::gcd(elems, multiple);
 }
 
+/// A byte of codes without those past the end of the row.
+ValueId Lowering::without_padding(const Inst& i, const ViewAddress& a, const Coord& first, ValueId byte) {
+  const size_t last = first.size() - 1;
+  const tile::Type& t = type(i.results[0]);
+  if (a.left[last] == kNone) return byte;
+  if (tile::known_multiple(f_, views_.at(i.args[0])->sizes.back()) * t.elem.bits % 8 == 0) return byte;
+  const ValueId at = emit(Op::add, {thread_coord(*t.layout, static_cast<int>(last)), b_.i32(first[last])});
+  const ValueId codes = emit(Op::max_s, {emit(Op::sub, {a.left[last], at}), b_.i32(0)});
+  const ValueId bits = emit(Op::min_s, {emit(Op::mul, {codes, b_.i32(t.elem.bits)}), b_.i32(8)});
+  const ValueId mask = emit(Op::sub, {emit(Op::shl, {b_.i32(1), bits}), b_.i32(1)});
+  return emit(Op::band, {byte, cvt(Op::trunc, mask, thread::kI8)});
+}
+
 Result<Unit> Lowering::load_view(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const Layout& l = *t.layout;
@@ -175,6 +188,7 @@ Result<Unit> Lowering::load_view(const Inst& i) {
     if (t.elem.bits == 64 && elems == 2) attr.type = thread::kI32x4;
     const ValueId address = access_address(a, l, access.first, t.elem.bits, attr.imm);
     loaded.push_back(emit(Op::load_global, {address, in_bounds(a, l, access.first)}, attr));
+    if (t.elem.bits < 8 && elems * t.elem.bits == 8) loaded.back() = without_padding(i, a, access.first, loaded.back());
   }
   tiles_[i.results[0]] = gather(t.elem, l, accesses, loaded);
   return Unit{};

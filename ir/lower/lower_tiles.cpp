@@ -153,14 +153,20 @@ Result<Unit> Lowering::tile_inst(const Inst& i) {
   }
 }
 
-/// A whole value among partial copies: copy 0 holds it, the others hold 0.
+/// A whole value among partial copies: copy 0 holds it, the others what changes no sum: of floats -0, for 0 would make
+/// a -0 one; beside a literal 0 it is that, and the copies stay alike.
 ValueId Lowering::first_addend(const Layout& l, ValueId v) {
+  const TT t = b_.type(v);
+  const thread::Func::Inst* made = out_.def(v);
+  const bool zero = made && made->op == Op::constant && made->attr.imm == 0;
+  const ValueId nothing =
+      b_.constant(t, thread::is_float(t.scalar) && !zero ? int64_t{1} << (thread::bits(t.scalar) - 1) : 0);
   int64_t below = l.threads();
   for (const Mode& m : l.T()) {
     below /= m.n;
     if (m.d != Mode::kPartial) continue;
     const ValueId first = emit(Op::eq, {thread_digit(below, m.n), b_.i32(0)});
-    v = emit(Op::select, {first, v, b_.constant(b_.type(v), 0)});
+    v = emit(Op::select, {first, v, nothing});
   }
   return v;
 }

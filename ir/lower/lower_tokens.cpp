@@ -77,17 +77,26 @@ Lowering::Room Lowering::room_of(ValueId token) const {
   return out;
 }
 
-/// The rooms of a block are one array: a token that a loop carries may be any of them.
+/// The rooms of the tokens that a loop carries beside this one's: any of them may be any other's next turn.
+std::vector<InstId> Lowering::ring_of(InstId room) const {
+  for (const Inst& loop : f_.insts) {
+    if (loop.op != tile::Op::loop) continue;
+    std::vector<InstId> ring;
+    for (size_t a = 3; a < loop.args.size(); a++)
+      if (type(loop.args[a]).is_token()) ring.push_back(first_room(loop.args[a]));
+    if (std::find(ring.begin(), ring.end(), room) != ring.end()) return ring;
+  }
+  return {room};
+}
+
+/// The rooms of a loop are one array.
 Result<Unit> Lowering::room(const Inst& i) {
   const InstId id = f_.values[i.results[0]].def;
   if (!room_places_.contains(id)) {
-    const auto block = std::find_if(f_.blocks.begin(), f_.blocks.end(), [&](const auto& b) {
-      return std::find(b.insts.begin(), b.insts.end(), id) != b.insts.end();
-    });
     int64_t bytes = 0, align = 16;
     int64_t access = kCopyBytes;
-    for (const InstId other : block->insts) {
-      if (f_.insts[other].op != tile::Op::room) continue;
+    const std::vector<InstId> ring = ring_of(id);
+    for (const InstId other : ring) {
       const ValueId token = f_.insts[other].results[0];
       const Room room = room_of(token);
       bytes = (bytes + room.align - 1) / room.align * room.align;
@@ -98,8 +107,7 @@ Result<Unit> Lowering::room(const Inst& i) {
     }
     const uint32_t array_id = array("rooms", bytes, static_cast<int>(access));
     out_.shared[array_id].align = std::max(out_.shared[array_id].align, align);
-    for (const InstId other : block->insts)
-      if (f_.insts[other].op == tile::Op::room) room_places_[other].array = array_id;
+    for (const InstId other : ring) room_places_[other].array = array_id;
   }
   scalars_[i.results[0]] = b_.i32(room_places_.at(id).offset);
   return Unit{};

@@ -69,6 +69,7 @@ Result<Unit> Lowering::inst(const Inst& i) {
   if (meets_other_launches(i)) await_launch();
   const bool is_wait = i.op == tile::Op::wait;
   if (!is_wait && !i.results.empty() && stay_shared_.contains(i.results[0])) return Unit{};
+  order_views(i);
   switch (i.op) {
     case tile::Op::loop:
       return loop(i);
@@ -226,6 +227,8 @@ Result<Unit> Lowering::loop(const Inst& i) {
   // it has no turn.
   loop_depth_++;
   everything_pending();
+  const TouchedViews before = touched_views_;
+  touch_views_of(i.blocks[0]);
   waited_ = shown_ = false;
   const bool awaited = launch_awaited_;
   TRY(block(i.blocks[0]));
@@ -234,6 +237,7 @@ Result<Unit> Lowering::loop(const Inst& i) {
   for (auto& [a, depth] : array_depth_)
     if (depth > loop_depth_) depth = -1;
   everything_pending();
+  touch_views(before);
   std::vector<TileRegs> next;
   for (const ValueId v : yield.args) {
     if (!type(v).is_tile()) continue;
@@ -275,6 +279,7 @@ Result<Unit> Lowering::while_loop(const Inst& i) {
   const auto w = b_.begin_while(flatten(i.args, like));
   const auto outer_tiles = tiles_;
   loop_depth_++;
+  const TouchedViews before = touched_views_;
   std::vector<ValueId> results;
   const bool awaited = launch_awaited_;
   for (const BlockId inner : i.blocks) {
@@ -282,6 +287,7 @@ Result<Unit> Lowering::while_loop(const Inst& i) {
     b_.block = condition ? w.condition : w.body;
     unflatten(f_.blocks[inner].params, condition ? w.seen : w.carried, like);
     everything_pending();
+    for (const BlockId turn : i.blocks) touch_views_of(turn);
     TRY(block(inner));
     const Inst& yield = f_.inst(f_.blocks[inner].insts.back());
     if (condition)
@@ -295,6 +301,7 @@ Result<Unit> Lowering::while_loop(const Inst& i) {
   for (auto& [a, depth] : array_depth_)
     if (depth > loop_depth_) depth = -1;
   everything_pending();
+  touch_views(before);
   unflatten(i.results, results, like);
   return Unit{};
 }
@@ -303,6 +310,8 @@ Result<Unit> Lowering::cond(const Inst& i) {
   const BlockId outer = b_.block;
   const auto c = b_.begin_cond(scalar(i.args[0]));
   const auto outer_tiles = tiles_;
+  const TouchedViews before = touched_views_;
+  TouchedViews after;  // of both sides
   std::vector<TileRegs> like;
   for (int side = 0; side < 2; side++) {
     const BlockId inner = i.blocks[static_cast<size_t>(side)];
@@ -313,6 +322,8 @@ Result<Unit> Lowering::cond(const Inst& i) {
     launch_awaited_ = awaited;
     loop_depth_--;
     everything_pending();
+    touch_views(after);
+    after = std::exchange(touched_views_, before);
     const Inst& yield = f_.inst(f_.blocks[inner].insts.back());
     like.clear();
     for (const ValueId v : yield.args)
@@ -324,6 +335,7 @@ Result<Unit> Lowering::cond(const Inst& i) {
     b_.yield(flatten(yield.args, like));
     tiles_ = outer_tiles;
   }
+  touched_views_ = after;
   unflatten(i.results, b_.end_cond(c, outer), like);
   return Unit{};
 }

@@ -111,6 +111,7 @@ class Lowering {
   /// `row_start`: of the first element of the rows, whatever the last index is.
   ViewAddress view_address(const Inst& i, size_t rank, bool row_start = false);
   bool rows_aligned(ValueId view) const;
+  ValueId without_padding(const Inst& i, const ViewAddress& a, const Coord& first, ValueId byte);
   Result<Unit> load_view(const Inst& i);
   Result<Unit> store_view(const Inst& i);
   Result<Unit> load_packed(const Inst& i);
@@ -130,6 +131,13 @@ class Lowering {
                   const std::vector<ValueId>& loaded);
   ValueId pack_access(const TileRegs& t, const Access& a);
   static TT access_type(int64_t bits);
+
+  // ---- lower_order.cpp: accesses of views in the program's order
+  using TouchedViews = std::map<ValueId, uint8_t>;  ///< how, since the last barrier that orders global memory
+  void order_views(const Inst& i);
+  void global_barrier();
+  void touch_views_of(BlockId body);
+  void touch_views(const TouchedViews& also);
 
   // ---- lower_shared.cpp
   Result<Unit> convert_tile(const Inst& i);
@@ -167,6 +175,7 @@ class Lowering {
   };
   Room room_of(ValueId token) const;
   InstId first_room(ValueId token) const;
+  std::vector<InstId> ring_of(InstId room) const;
   Result<Unit> room(const Inst& i);
   Result<Unit> issue(const Inst& i);
   Result<Unit> issue_plain(const Inst& i);
@@ -214,7 +223,6 @@ class Lowering {
   // ---- lower_atomic.cpp: what crosses workgroups
   Result<Unit> atomic_add(const Inst& i);
   Result<Unit> arrive(const Inst& i);
-  void workgroup_barrier();
 
   // ---- lower_log.cpp: asserts and prints
   Result<Unit> log(const Inst& i);
@@ -308,8 +316,9 @@ class Lowering {
   std::map<ValueId, Bounds> promised_bounds_;
   ValueId log_ = kNone;                                      ///< i64: address of the log
   std::map<uint32_t, bool> pending_reads_, pending_writes_;  ///< since the last barrier
-  std::map<uint32_t, int> array_depth_;                      ///< loop nest an array is in use in; -1: free
-  std::set<uint32_t> owned_;                                 ///< arrays of slices: no subgroup sees another's
+  TouchedViews touched_views_;
+  std::map<uint32_t, int> array_depth_;  ///< loop nest an array is in use in; -1: free
+  std::set<uint32_t> owned_;             ///< arrays of slices: no subgroup sees another's
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
   bool launch_awaited_ = false;          ///< what other launches write may be read

@@ -135,6 +135,8 @@ VulkanFacts vulkan_facts(VkPhysicalDevice device, const Properties& p, const Ext
 #include "runtime/vulkan/features.def"
   v.api_version = api;
   v.driver_id = static_cast<uint32_t>(p.driver.driverID);
+  // It has 255, and spills a quarter of the kernels that are cut for as many (Mesa 26.2).
+  if (p.driver.driverID == VK_DRIVER_ID_MESA_NVK) v.lane_registers = 128;
   v.driver_version = p.core.properties.driverVersion;
   v.device_uuid = hex(p.id.deviceUUID);
   v.pipeline_cache_uuid = hex(p.core.properties.pipelineCacheUUID);
