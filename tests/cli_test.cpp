@@ -87,6 +87,16 @@ void write_inputs() {
   folder().write("scale.tile", kScale);
 }
 
+/// No workgroup ends; what a driver's compiler ends by itself (llvmpipe's does) takes hours.
+constexpr const char* kEndless = R"(kernel endless(y: i32[N]) grid [50000, 9999] {
+  n = item(load(y[0], [1]))
+  while n < 1 {
+    n = n * 2
+  }
+  store(y[0], fill(i32[1], n))
+}
+)";
+
 std::vector<std::string> executing_devices() {
   std::vector<std::string> ids{"interp"};
   for (const auto& d : runtime::list_devices()) ids.push_back(d.id);
@@ -323,6 +333,21 @@ TEST_CASE("selftest ends with its counts") {
   check_refused_in_one_line("selftest --device interp --filter '('", {"--filter"});
   check_refused_in_one_line("selftest --device interp --filter 'no such case'", {"no such case"});
   check_refused_in_one_line("selftest --device cuda:99", {"cuda:99"});
+}
+
+TEST_CASE("a kernel that does not end is reported in one line, and the program ends") {
+  write_inputs();
+  folder().write("endless.tile", kEndless);
+  std::vector<std::string> ids{"sim:sm_80"};
+  for (const std::string& id : executing_devices())
+    if (id != "interp") ids.push_back(id);  // which counts its steps, to 2^40
+  for (const std::string& id : ids) {
+    CAPTURE(id);
+    check_refused_in_one_line(fmt::format("run endless.tile --device {} --timeout 0.3 --out y=y.npy --set N=1", id),
+                              {"end"});
+    CHECK_FALSE(std::filesystem::exists(folder().path("y.npy")));
+  }
+  check_refused_in_one_line("run endless.tile --timeout 0 --out y=y.npy --set N=1", {"--timeout"});
 }
 
 }  // namespace lathe
