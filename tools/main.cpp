@@ -19,6 +19,8 @@ int report(const std::string& text, int code) {
 
 constexpr const char* kNoMemory = "out of memory on the host";
 
+const std::terminate_handler kOtherwise = std::get_terminate();
+
 /// For what is thrown where nothing may be: the destructor of a JSON value takes memory.
 [[noreturn]] void last_words() {
   try {
@@ -27,6 +29,7 @@ constexpr const char* kNoMemory = "out of memory on the host";
     std::_Exit(report(kNoMemory, kBadInput));
   } catch (...) {
   }
+  kOtherwise();
   std::abort();
 }
 
