@@ -176,12 +176,12 @@ std::vector<Judged> fuzzed(StagedRun& stages) {
   return out;
 }
 
-/// The first of the target's schedules on a shape that no tile divides.
-std::vector<Judged> matmuls(const Target& t) {
+/// Two turns, brought by asynchronous copies, of a shape that no tile divides.
+std::vector<Judged> matmuls() {
+  const Schedule s{.tile_n = 32, .tile_m = 8, .tile_k = 512, .split = {1, 1, 4}, .stages = 2};
   std::vector<Judged> out;
   for (const NamedFormat& f : {NamedFormat{"u4 zero 8", {.code = types::u4, .constant_zero = 8}},
                                NamedFormat{"u4 zeros", {.code = types::u4, .group = 32, .zeros = true}}}) {
-    const Schedule s = schedules(t, f).front();
     Program p{.func = shipped_matmul(f, s, false).func, .data_seed = 3};
     const int64_t m = 5, n = s.tile_n + 4, k = s.tile_k + 72, groups = (k + f.format.group - 1) / f.format.group;
     p.shapes = {
@@ -279,7 +279,7 @@ Row run_fault(StagedRun& stages, const Fault& fault, const std::vector<Judged>& 
 TEST_CASE("each deliberate fault is found, and nothing is without it") {
   REQUIRE(kNoCache == 0);
   StagedRun stages("sm_80");
-  const std::vector<Judged> programs[] = {fuzzed(stages), matmuls(stages.target()), sums_of_products(), e3m2()};
+  const std::vector<Judged> programs[] = {fuzzed(stages), matmuls(), sums_of_products(), e3m2()};
   int clean = 0;
   for (const auto& list : programs)
     for (const Judged& j : list)
