@@ -22,45 +22,63 @@ double now_ms() {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// What the cache keeps beside the code.
-nlohmann::json describe(const Emitted& e, const std::map<std::string, PackedLayout>& packed, const std::string& atoms,
-                        MapSource source) {
-  nlohmann::json j{{"entry", e.info.entry},
-                   {"threads", e.info.threads},
-                   {"subgroup_size", e.info.subgroup_size},
-                   {"shared_bytes", e.info.shared_bytes},
-                   {"param_slots", e.info.param_slots},
-                   {"push", e.info.params_in_push_constants},
-                   {"overlaps", e.info.overlaps},
-                   {"atoms", atoms},
-                   {"source", static_cast<int>(source)}};
-  for (const auto& [name, p] : packed) j["packed"][name] = {{"elem", to_string(p.elem)}, {"unit", to_string(p.unit)}};
-  return j;
+/// A kernel as the disk cache keeps it.
+struct Built {
+  Emitted emitted;
+  std::map<std::string, PackedLayout> packed;
+  std::string atoms;
+  MapSource source = MapSource::fma;
+};
+
+/// What is known of the code as JSON, a 0, the code.
+std::vector<std::byte> to_entry(const Built& b) {
+  const runtime::ProgramInfo& info = b.emitted.info;
+  nlohmann::json j{{"entry", info.entry},
+                   {"threads", info.threads},
+                   {"subgroup_size", info.subgroup_size},
+                   {"shared_bytes", info.shared_bytes},
+                   {"param_slots", info.param_slots},
+                   {"push", info.params_in_push_constants},
+                   {"overlaps", info.overlaps},
+                   {"atoms", b.atoms},
+                   {"source", static_cast<int>(b.source)}};
+  for (const auto& [name, p] : b.packed) j["packed"][name] = {{"elem", to_string(p.elem)}, {"unit", to_string(p.unit)}};
+  const std::string head = j.dump();
+  std::vector<std::byte> entry(head.size() + 1 + b.emitted.code.size());
+  std::memcpy(entry.data(), head.data(), head.size());
+  std::memcpy(entry.data() + head.size() + 1, b.emitted.code.data(), b.emitted.code.size());
+  return entry;
 }
 
-bool restore(const nlohmann::json& j, Emitted& e, std::map<std::string, PackedLayout>& packed, std::string& atoms,
-             MapSource& source) {
+std::optional<Built> from_entry(std::span<const std::byte> entry) {
+  const std::string_view all(reinterpret_cast<const char*>(entry.data()), entry.size());
+  const size_t end = all.find('\0');
+  if (end == all.npos) return std::nullopt;
+  const auto j = nlohmann::json::parse(all.substr(0, end), nullptr, false);
+  Built b;
+  runtime::ProgramInfo& info = b.emitted.info;
   try {
-    e.info.entry = j.at("entry");
-    e.info.threads = j.at("threads");
-    e.info.subgroup_size = j.at("subgroup_size");
-    e.info.shared_bytes = j.at("shared_bytes");
-    e.info.param_slots = j.at("param_slots");
-    e.info.params_in_push_constants = j.at("push");
-    e.info.overlaps = j.at("overlaps");
-    atoms = j.at("atoms");
-    source = static_cast<MapSource>(j.at("source").get<int>());
+    info.entry = j.at("entry");
+    info.threads = j.at("threads");
+    info.subgroup_size = j.at("subgroup_size");
+    info.shared_bytes = j.at("shared_bytes");
+    info.param_slots = j.at("param_slots");
+    info.params_in_push_constants = j.at("push");
+    info.overlaps = j.at("overlaps");
+    b.atoms = j.at("atoms");
+    b.source = static_cast<MapSource>(j.at("source").get<int>());
     if (j.contains("packed"))
       for (const auto& [name, p] : j["packed"].items()) {
         const auto elem = parse_type(p.at("elem").get<std::string>());
         auto unit = parse_layout(p.at("unit").get<std::string>());
-        if (!elem || !unit) return false;
-        packed[name] = {*elem, *unit};
+        if (!elem || !unit) return std::nullopt;
+        b.packed[name] = {*elem, *unit};
       }
-    return true;
   } catch (const nlohmann::json::exception&) {
-    return false;
+    return std::nullopt;
   }
+  b.emitted.code.assign(entry.begin() + static_cast<std::ptrdiff_t>(end) + 1, entry.end());
+  return b;
 }
 
 /// The matrix instructions of a compiled kernel, by name and count.
@@ -153,35 +171,34 @@ Result<std::shared_ptr<Kernel>> Kernel::build(runtime::Device& device, const Tar
   }
   const auto cache = runtime::DiskCache::standard();
   const std::string key = cache ? cache_key(f, target, options, api) : "";
-  Emitted e;
+  const auto load_timed = [&](const Emitted& e) {
+    const double start = now_ms();
+    auto loaded = load(device, e);
+    k->times_.driver_ms = now_ms() - start;
+    return loaded;
+  };
+  std::optional<Built> b;
   if (cache)
-    if (const auto hit = cache->get(key)) {
-      const std::string_view all(reinterpret_cast<const char*>(hit->data()), hit->size());
-      const size_t end = all.find('\0');
-      const auto j = end == all.npos ? nlohmann::json() : nlohmann::json::parse(all.substr(0, end), nullptr, false);
-      if (j.is_object() && restore(j, e, k->packed_, k->atoms_, k->source_)) {
-        e.code.assign(hit->begin() + static_cast<std::ptrdiff_t>(end) + 1, hit->end());
-        k->times_.from_cache = true;
-      }
+    if (const auto hit = cache->get(key)) b = from_entry(*hit);
+  if (b)
+    if (auto loaded = load_timed(b->emitted)) {
+      k->program_ = std::move(*loaded);
+      k->times_.from_cache = true;
     }
-  if (!k->times_.from_cache) {
+  if (!k->program_) {
+    b.emplace();
     const double start = now_ms();
     TRY_ASSIGN(Compiled c, compile(f, target, options));
-    TRY_ASSIGN(e, emit(c.func, target, api));
-    k->packed_ = std::move(c.packed);
-    k->atoms_ = count_atoms(c.func, target, k->source_);
+    TRY_ASSIGN(b->emitted, emit(c.func, target, api));
+    b->packed = std::move(c.packed);
+    b->atoms = count_atoms(c.func, target, b->source);
     k->times_.compile_ms = now_ms() - start;
-    if (cache) {
-      const std::string head = describe(e, k->packed_, k->atoms_, k->source_).dump();
-      std::vector<std::byte> entry(head.size() + 1 + e.code.size());
-      std::memcpy(entry.data(), head.data(), head.size());
-      std::memcpy(entry.data() + head.size() + 1, e.code.data(), e.code.size());
-      cache->put(key, entry);
-    }
+    if (cache) cache->put(key, to_entry(*b));
+    TRY_ASSIGN(k->program_, load_timed(b->emitted));
   }
-  const double start = now_ms();
-  TRY_ASSIGN(k->program_, load(device, e));
-  k->times_.driver_ms = now_ms() - start;
+  k->packed_ = std::move(b->packed);
+  k->atoms_ = std::move(b->atoms);
+  k->source_ = b->source;
   return k;
 }
 

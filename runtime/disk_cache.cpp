@@ -1,7 +1,6 @@
 #include "runtime/disk_cache.h"
 
 #include <array>
-#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
@@ -65,10 +64,10 @@ Header header_of(std::span<const std::byte> payload) {
   return h;
 }
 
+/// Drawn at each call: what a process keeps is the same in the processes it forks.
 std::string unique_suffix() {
-  static const uint64_t process = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
-  static std::atomic<uint64_t> count{0};
-  return fmt::format(".{:016x}-{}.tmp", process, count++);
+  std::random_device random;
+  return fmt::format(".{:08x}{:08x}{:08x}.tmp", random(), random(), random());
 }
 
 fs::path environment_path(const char* name) {
@@ -113,8 +112,9 @@ std::optional<std::vector<std::byte>> DiskCache::get(std::string_view key) const
   if (size < static_cast<std::streamoff>(sizeof(Header))) return std::nullopt;
   in.seekg(0);
   Header header;
-  std::vector<std::byte> bytes(static_cast<size_t>(size) - sizeof(Header));
   in.read(reinterpret_cast<char*>(&header), sizeof(Header));
+  if (!in || header.bytes != static_cast<uint64_t>(size) - sizeof(Header)) return std::nullopt;  // before room is made
+  std::vector<std::byte> bytes(header.bytes);
   in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!in || header != header_of(bytes)) return std::nullopt;
   return bytes;

@@ -27,11 +27,11 @@ struct Ran {
   std::string out, err;
 };
 
-/// In the scratch folder, so that file names stay short.
-Ran run(const std::string& arguments) {
+/// In the scratch folder, so that file names stay short; `first`: a command of the shell.
+Ran run(const std::string& arguments, const std::string& first = "true") {
   const std::string out = folder().path("stdout"), err = folder().path("stderr");
-  const std::string command =
-      fmt::format("cd '{}' && '{}' {} >'{}' 2>'{}'", folder().path("."), LATHE_BINARY, arguments, out, err);
+  const std::string command = fmt::format("cd '{}' && {} && '{}' {} >'{}' 2>'{}'", folder().path("."), first,
+                                          LATHE_BINARY, arguments, out, err);
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, model::bytes_of(out), model::bytes_of(err)};
 }
@@ -86,6 +86,16 @@ void write_inputs() {
   write("in.npy", types::f32, {11, 13}, ramp(11 * 13, -3, 0.25f));
   folder().write("scale.tile", kScale);
 }
+
+/// No workgroup ends; what a driver's compiler ends by itself (llvmpipe's does) takes hours.
+constexpr const char* kEndless = R"(kernel endless(y: i32[N]) grid [50000, 9999] {
+  n = item(load(y[0], [1]))
+  while n < 1 {
+    n = n * 2
+  }
+  store(y[0], fill(i32[1], n))
+}
+)";
 
 std::vector<std::string> executing_devices() {
   std::vector<std::string> ids{"interp"};
@@ -324,5 +334,32 @@ TEST_CASE("selftest ends with its counts") {
   check_refused_in_one_line("selftest --device interp --filter 'no such case'", {"no such case"});
   check_refused_in_one_line("selftest --device cuda:99", {"cuda:99"});
 }
+
+TEST_CASE("a kernel that does not end is reported in one line, and the program ends") {
+  write_inputs();
+  folder().write("endless.tile", kEndless);
+  std::vector<std::string> ids{"sim:sm_80"};
+  for (const std::string& id : executing_devices())
+    if (id != "interp") ids.push_back(id);  // which counts its steps, to 2^40
+  for (const std::string& id : ids) {
+    CAPTURE(id);
+    check_refused_in_one_line(fmt::format("run endless.tile --device {} --timeout 0.3 --out y=y.npy --set N=1", id),
+                              {"end"});
+    CHECK_FALSE(std::filesystem::exists(folder().path("y.npy")));
+  }
+  check_refused_in_one_line("run endless.tile --timeout 0 --out y=y.npy --set N=1", {"--timeout"});
+}
+
+#ifndef __SANITIZE_ADDRESS__  // which takes terabytes of addresses for itself
+TEST_CASE("the host's memory runs out: one line, and the exit code of a request that cannot be met") {
+  write_inputs();
+  folder().write("one.tile", "kernel one(y: i32[N]) grid [1] {\n  store(y[0], fill(i32[8], 1))\n}\n");
+  const std::string arguments = "run one.tile --device sim:sm_80 --out y=y.npy --set N=";
+  CHECK(run(arguments + "1000", "ulimit -v 2000000").code == 0);
+  const Ran r = run(arguments + "500000000", "ulimit -v 2000000");
+  CHECK(r.code == 2);
+  CHECK(r.err == "lathe: out of memory on the host\n");
+}
+#endif
 
 }  // namespace lathe

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <new>
 #include <vector>
 
@@ -13,6 +15,22 @@ namespace {
 int report(const std::string& text, int code) {
   fmt::print(stderr, "lathe: {}\n", text);
   return code;
+}
+
+constexpr const char* kNoMemory = "out of memory on the host";
+
+const std::terminate_handler kOtherwise = std::get_terminate();
+
+/// For what is thrown where nothing may be: the destructor of a JSON value takes memory.
+[[noreturn]] void last_words() {
+  try {
+    if (std::current_exception()) std::rethrow_exception(std::current_exception());
+  } catch (const std::bad_alloc&) {
+    std::_Exit(report(kNoMemory, kBadInput));
+  } catch (...) {
+  }
+  kOtherwise();
+  std::abort();
 }
 
 /// CLI11's answer to arguments that it refuses, or to --help, which is no error.
@@ -49,10 +67,11 @@ int run_program(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace lathe::tools;
+  std::set_terminate(last_words);
   try {
     return run_program(argc, argv);
   } catch (const std::bad_alloc&) {
-    return report("out of memory on the host", kBadInput);
+    return report(kNoMemory, kBadInput);
   } catch (const std::exception& e) {
     return report(std::string("internal error: ") + e.what(), kInternalError);
   }

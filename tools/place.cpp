@@ -18,10 +18,10 @@ std::string best_device() {
 
 }  // namespace
 
-Result<Place> open_place(const std::string& id, bool probe) {
+Result<Place> open_place(const std::string& id, bool probe, const runtime::DeviceOptions& options) {
   Place place{id.empty() ? best_device() : id, nullptr, {}};
   if (place.id == kInterpreter) return place;
-  auto device = open_device(place.id);
+  auto device = lathe::open_device(place.id, options);
   if (!device) return tl::unexpected(Error{device.error().code, fmt::format("{}: {}", place.id, device.error().text)});
   place.device = std::move(*device);
   TRY_ASSIGN(place.target, target_of(*place.device, {.probe = probe}));

@@ -22,7 +22,7 @@ struct Place {
 
 /// "interp", or the id of a device; "" is the first device found that is no software, else the first, else "interp".
 /// Without `probe` no lane map is asked for: matrix instructions are opaque.
-Result<Place> open_place(const std::string& id, bool probe = true);
+Result<Place> open_place(const std::string& id, bool probe = true, const runtime::DeviceOptions& options = {});
 
 inline constexpr const char* kNoProbeHelp = "use matrix instructions without their lane maps, through shared memory";
 

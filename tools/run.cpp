@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 struct Options {
   std::string source, device{kInterpreter};
   std::vector<std::string> in, out, set;
+  double timeout_s = runtime::DeviceOptions{}.timeout_s;
   bool check = false, time = false, json = false, no_probe = false, counters = false;
 };
 
@@ -83,7 +84,7 @@ Result<int> run(const Options& o) {
   TRY_ASSIGN(const auto out, split_pairs(o.out, "--out"));
   TRY_ASSIGN(const auto set, split_pairs(o.set, "--set"));
   TRY_ASSIGN(Binding binding, bind(f, in, out, set));
-  TRY_ASSIGN(const Place place, open_place(o.device, !o.no_probe));
+  TRY_ASSIGN(const Place place, open_place(o.device, !o.no_probe, {.timeout_s = o.timeout_s}));
   const Binding start = o.check ? binding : Binding{};
   TRY_ASSIGN(const Execution e, execute(place, f, binding, o.time));
   std::vector<Output> outputs;
@@ -114,6 +115,9 @@ Command run_command(CLI::App& program) {
   app->add_option("--device", o->device, "interp, an id of `lathe devices`, or sim:NAME: a simulated device")
       ->capture_default_str();
   app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
+  app->add_option("--timeout", o->timeout_s, "seconds to wait for a device that does not answer")
+      ->check(CLI::Range(1e-3, 1e6))
+      ->capture_default_str();
   app->add_option("--in", o->in, "NAME=FILE.npy: a tensor that is read; codes under 8 bits as bytes, bf16 as f32");
   app->add_option("--out", o->out, "NAME=FILE.npy: a tensor that is written; zeros at the start unless also --in");
   app->add_option("--set", o->set, "NAME=VALUE: a scalar, or a size that no file gives");

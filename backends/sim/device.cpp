@@ -203,12 +203,20 @@ class SimDevice final : public Device {
   }
 
   Result<std::unique_ptr<runtime::Buffer>> alloc(uint64_t bytes) override {
-    const std::lock_guard lock(core_->mutex);
-    auto block = core_->memory.alloc(bytes);
-    if (!block)
+    const auto refuse = [&](const char* why) {
       return fail(Error::Code::out_of_memory,
-                  fmt::format("{}: {} bytes cannot be allocated", core_->model.info.id, bytes));
-    return std::make_unique<SimBuffer>(core_, std::move(block));
+                  fmt::format("{}: {} bytes cannot be allocated{}", core_->model.info.id, bytes, why));
+    };
+    const std::lock_guard lock(core_->mutex);
+    std::shared_ptr<Block> block;
+    try {
+      block = core_->memory.alloc(bytes);
+      if (!block) return refuse("");
+      return std::make_unique<SimBuffer>(core_, block);
+    } catch (const std::bad_alloc&) {
+      if (block) core_->memory.free(*block);
+      return refuse(": the host has no room for them");
+    }
   }
   Result<Unit> upload(runtime::Buffer& to, uint64_t offset, std::span<const std::byte> from) override {
     TRY_ASSIGN(Block* const b, part(to, offset, from.size()));

@@ -20,9 +20,9 @@ Block::Block(uint64_t address_, uint64_t bytes_)
 std::shared_ptr<Block> Memory::alloc(uint64_t bytes) {
   if (bytes > room_ - used_) return nullptr;
   auto block = std::make_shared<Block>(next_, bytes);
+  blocks_[block->address] = block;
   used_ += bytes;
   next_ += (bytes + 2 * kGap - 1) / kGap * kGap;
-  blocks_[block->address] = block;
   return block;
 }
 

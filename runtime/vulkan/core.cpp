@@ -71,6 +71,8 @@ Result<Unit> Core::submit(std::span<const VkCommandBuffer> commands, VkFence don
   VkSubmitInfo work{VK_STRUCTURE_TYPE_SUBMIT_INFO};
   work.commandBufferCount = static_cast<uint32_t>(commands.size());
   work.pCommandBuffers = commands.data();
+  // Here, not after the wait: a fence that could not be reset then would end the next wait at once.
+  TRY(check(vk.vkResetFences(device, 1, &done), "vkResetFences", "a fence cannot be reset"));
   const std::lock_guard lock(queue_mutex_);
   return check(vk.vkQueueSubmit(queue_, 1, &work, done), "vkQueueSubmit", "work cannot be submitted");
 }
@@ -85,8 +87,7 @@ Result<Unit> Core::wait(VkFence done) {
   }
   // Any other failure but a loss leaves it open whether the work still runs.
   if (r != VK_SUCCESS && r != VK_ERROR_DEVICE_LOST) health.abandon("waiting for submitted work failed");
-  TRY(check(r, "vkWaitForFences", "submitted work failed"));
-  return check(vk.vkResetFences(device, 1, &done), "vkResetFences", "a fence cannot be reset");
+  return check(r, "vkWaitForFences", "submitted work failed");
 }
 
 int Core::memory_type(uint32_t allowed_bits, VkMemoryPropertyFlags required, VkMemoryPropertyFlags preferred) const {

@@ -21,9 +21,10 @@ class Core {
 
   /// VK_SUCCESS, or the error; a lost device is remembered. `what`: what could not be done.
   Result<Unit> check(VkResult result, const char* call, const std::string& what);
-  /// Command buffers run in the order of submission; `done` is signalled after the last.
+  /// Command buffers run in the order of submission; `done`, which nothing under way signals, is signalled after the
+  /// last.
   Result<Unit> submit(std::span<const VkCommandBuffer> commands, VkFence done);
-  /// Waits for the fence, options.timeout_s at most, and resets it.
+  /// Waits for the fence, options.timeout_s at most.
   Result<Unit> wait(VkFence done);
   /// Index of a memory type with the properties `required`, and `preferred` too where there is one; -1: none.
   int memory_type(uint32_t allowed_bits, VkMemoryPropertyFlags required, VkMemoryPropertyFlags preferred) const;
