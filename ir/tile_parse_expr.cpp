@@ -155,7 +155,7 @@ Result<Unit> Parser::operands(Op op, const Attr& attr, std::vector<Expr>& args) 
     first_ = false;
     if (e.value.id == kNone && !e.is_literal()) return fail(e.loc, "this operation has no value");
     if (*c == 's' && e.is_literal()) {
-      TRY_ASSIGN(e.value, materialize(e, attr.elem));
+      TRY_ASSIGN(e.value, info(op).attributes[0] == 'D' ? materialize(e, attr.elem) : materialize(e));
       e.kind = Expr::Kind::value;
     }
     args.push_back(e);

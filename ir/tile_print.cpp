@@ -208,7 +208,8 @@ class Printer {
         parts.push_back(indexed(inst));
         next += 1 + f_.type(inst.args[0]).shape.size();
       } else {
-        parts.push_back(*c == 'e' ? elements[next] : typed(inst.args[next]));
+        const bool untyped = *c == 's' && row.attributes[0] != 'D';
+        parts.push_back(*c == 'e' ? elements[next] : untyped ? alone(inst.args[next]) : typed(inst.args[next]));
         next++;
       }
     }

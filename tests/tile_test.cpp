@@ -197,6 +197,14 @@ TEST_CASE("one operation a statement, carried values keep one variable, a swap g
   CHECK(round_trip(parsed(written)) == printed);
 }
 
+TEST_CASE("a literal that stands alone keeps its type") {
+  const std::string text = round_trip(
+      parsed("kernel k(x: f32[M, 4]) grid [1] {\n  print(0, \"i64\")\n  print(0.5, \"f32\")\n  print(true, \"bool\")\n"
+             "  print(i32(-1), \"i32\")\n  print(f16(1), \"f16\")\n  store(x[0, 0], fill(f32[4, 4], 1))\n}"));
+  CHECK(text.find("print(0, ") != std::string::npos);
+  CHECK(text.find("print(i32(-1), ") != std::string::npos);
+}
+
 TEST_CASE("the builder and the text make the same kernel") {
   Builder b("linear_u4", {4, 1, 1});
   const V x = b.view("x", types::f16, {"M", "K"}), w = b.view("w", types::u4, {"N", "K"}, true),
