@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "backends/fma_atom.h"
 #include "backends/ptx/target.h"
 #include "backends/sim/device.h"
-#include "backends/spirv/target.h"
 #include "build_id.h"
 #include "engine/probe.h"
+#include "engine/target_entry.h"
 #include "ir/opaque.h"
 
 namespace lathe {
@@ -156,25 +155,21 @@ Result<Target> target_of(runtime::Device& device, const TargetOptions& options, 
     return options.probe ? *simulated->target() : with_opaque_atoms(*simulated->target());
   const auto cache = info.api == "sim" ? nullptr : runtime::DiskCache::standard();
   const std::string key =
-      runtime::hash_key({"target 1", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
+      runtime::hash_key({"target 2", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
                          info.facts.vulkan.pipeline_cache_uuid, options.probe ? "probed" : "opaque"});
   if (cache)
     if (const auto hit = cache->get(key)) {
-      const std::string text(reinterpret_cast<const char*>(hit->data()), hit->size());
-      const auto j = nlohmann::json::parse(text, nullptr, false);
-      if (j.is_object() && j.contains("target")) {
-        auto t = spirv_target_from_json(j["target"].dump());
-        if (t) {
-          if (report) *report = {j.value("maps", std::vector<std::string>{}), true};
-          return t;
-        }
+      auto entry = target_entry({reinterpret_cast<const char*>(hit->data()), hit->size()});
+      if (entry) {
+        if (report) *report = {std::move(entry->maps), true};
+        return std::move(entry->target);
       }
     }
   std::vector<std::string> lines;
   TRY_ASSIGN(const Target t, measure(device, options, lines));
   if (report) *report = {lines, false};
   if (cache) {
-    const std::string text = nlohmann::json{{"target", nlohmann::json::parse(to_json(t))}, {"maps", lines}}.dump();
+    const std::string text = to_text({t, lines});
     cache->put(key, std::as_bytes(std::span(text)));
   }
   return t;

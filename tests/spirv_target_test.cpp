@@ -8,6 +8,7 @@
 #include "backends/fma_atom.h"
 #include "backends/ptx/target.h"
 #include "backends/spirv/target.h"
+#include "engine/target_entry.h"
 
 using namespace lathe;
 using Json = nlohmann::json;
@@ -157,4 +158,18 @@ TEST_CASE("a damaged file is refused or gives a valid target, never anything els
   }
   CHECK(accepted > 30);
   CHECK(refused > 1000);
+}
+
+TEST_CASE("the cache's entry of a target: there and back, and nothing wrong is believed") {
+  const TargetEntry entry{gpu(), {"coopmat 16x8x16: a line", "another"}};
+  const auto back = target_entry(to_text(entry));
+  REQUIRE(back);
+  CHECK(to_json(back->target) == to_json(entry.target));
+  CHECK(back->maps == entry.maps);
+  for (const Json& maps : {Json(), Json(1), Json("text"), Json::array({1}), Json::object()}) {
+    Json j = Json::parse(to_text(entry));
+    j["maps"] = maps;
+    CHECK_FALSE(target_entry(j.dump()));
+  }
+  CHECK_FALSE(target_entry(R"({"maps":[],"target":)" + std::string(100000, '[')));
 }
