@@ -9,6 +9,7 @@ find_package(VulkanHeaders CONFIG REQUIRED)
 find_package(volk CONFIG REQUIRED)
 
 option(LATHE_SANITIZE "build with address and undefined-behaviour sanitizers" OFF)
+option(LATHE_FUZZ "build tests/readers as libFuzzer programs (clang), with those sanitizers" OFF)
 add_library(lathe_options INTERFACE)
 target_include_directories(lathe_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_link_libraries(lathe_options INTERFACE fmt::fmt-header-only)
@@ -22,6 +23,9 @@ endif()
 if(LATHE_SANITIZE)
   target_compile_options(lathe_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined)
   target_link_options(lathe_options INTERFACE -fsanitize=address,undefined)
+endif()
+if(LATHE_FUZZ)
+  target_compile_options(lathe_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # lathe_folder(name USES folders.. EXTERNAL libraries..): all sources below the folder become the library lathe_<name>
