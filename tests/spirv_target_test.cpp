@@ -89,13 +89,15 @@ TEST_CASE("every field is needed, none is unknown, and the message names it") {
   const Json good = Json::parse(to_json(gpu()));
   CHECK(good.size() == 18);
   CHECK(good["atoms"][0].size() == 13);
-  for (const auto& [key, value] : good.items()) {
+  for (const auto& field : good.items()) {
+    const std::string& key = field.key();
     CHECK(fault_after([&](Json& j) { j.erase(key); }) == fmt::format("target file: {}: missing", key));
     CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = nullptr; }).starts_with(fmt::format("target file: {}: ", key)),
                   key);
     CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = Json::object(); }).starts_with("target file: "), key);
   }
-  for (const auto& [key, value] : good["atoms"][0].items()) {
+  for (const auto& field : good["atoms"][0].items()) {
+    const std::string& key = field.key();
     CHECK(fault_after([&](Json& j) { j["atoms"][1].erase(key); }) ==
           fmt::format("target file: atoms: 1: {}: missing", key));
     CHECK_MESSAGE(fault_after([&](Json& j) { j["atoms"][1][key] = 1.5; }) != "accepted", key);
@@ -120,9 +122,9 @@ TEST_CASE("numbers out of range, foreign layouts and broken text are refused") {
                                               {"name", std::string(257, 'x')},
                                               {"atoms", Json::object()},
                                               {"atoms", Json(std::vector<int>(257, 0))}};
-  for (const auto& [key, value] : bad)
-    CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = value; }).find(key) != std::string::npos,
-                  key << " " << value.dump());
+  for (const auto& wrong : bad)
+    CHECK_MESSAGE(fault_after([&](Json& j) { j[wrong.first] = wrong.second; }).find(wrong.first) != std::string::npos,
+                  wrong.first << " " << wrong.second.dump());
   CHECK(fault_after([](Json& j) { j["subgroup_size"] = 24; }) ==
         "target file: subgroup_size: a power of two is needed");
   CHECK(fault_after([](Json& j) { j["subgroup_size"] = 16; }).find("layout_a: 16 x 16 over 16 lanes") !=
