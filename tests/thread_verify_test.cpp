@@ -222,7 +222,13 @@ const Case kCases[] = {
      }},
     {"blocks nested over 1000 deep",
      [](Kernel& k) {
-       for (int i = 0; i < 200000; i++) k.b.begin_loop(k.thread, k.thread, k.thread, {});
+       std::vector<BlockId> around{k.f.body};
+       std::vector<Builder::Loop> loops;
+       for (int i = 0; i < 50000; i++) {
+         loops.push_back(k.b.begin_loop(k.thread, k.thread, k.thread, {}));
+         around.push_back(loops.back().body);
+       }
+       for (size_t i = loops.size(); i-- > 0;) k.b.end_loop(loops[i], {}, around[i]);
      }},
 };
 
