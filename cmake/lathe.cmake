@@ -8,7 +8,7 @@ find_package(SPIRV-Tools-opt CONFIG REQUIRED)
 find_package(VulkanHeaders CONFIG REQUIRED)
 find_package(volk CONFIG REQUIRED)
 
-option(LATHE_SANITIZE "build with address and undefined-behaviour sanitizers" OFF)
+option(LATHE_SANITIZE "build with address and undefined-behaviour sanitizers; with clang tests/readers are libFuzzer's" OFF)
 add_library(lathe_options INTERFACE)
 target_include_directories(lathe_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_link_libraries(lathe_options INTERFACE fmt::fmt-header-only)
@@ -22,6 +22,9 @@ endif()
 if(LATHE_SANITIZE)
   target_compile_options(lathe_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined)
   target_link_options(lathe_options INTERFACE -fsanitize=address,undefined)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+    target_compile_options(lathe_options INTERFACE -fsanitize=fuzzer-no-link)
+  endif()
 endif()
 
 # lathe_folder(name USES folders.. EXTERNAL libraries..): all sources below the folder become the library lathe_<name>

@@ -108,7 +108,8 @@ tile::Func with_lines(const tile::Func& f) {
   for (const auto& inst : f.insts)
     if (inst.loc.line != 0) return f;
   auto parsed = tile::parse(tile::print(f), f.name);
-  return parsed ? std::move(*parsed) : f;
+  if (!parsed) return f;
+  return std::move(*parsed);
 }
 
 /// The simulator's code holds the lines of the program.

@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "backends/fma_atom.h"
 #include "backends/ptx/target.h"
 #include "backends/sim/device.h"
-#include "backends/spirv/target.h"
 #include "build_id.h"
 #include "engine/probe.h"
+#include "engine/target_entry.h"
 #include "ir/opaque.h"
 
 namespace lathe {
@@ -153,28 +152,6 @@ Result<Target> measure(runtime::Device& device, const TargetOptions& options, st
   return t;
 }
 
-/// What the disk cache keeps.
-struct Measured {
-  Target target;
-  std::vector<std::string> lines;
-};
-
-std::string to_entry(const Measured& m) {
-  return nlohmann::json{{"target", nlohmann::json::parse(to_json(m.target))}, {"maps", m.lines}}.dump();
-}
-
-std::optional<Measured> from_entry(std::span<const std::byte> entry) {
-  const std::string_view text(reinterpret_cast<const char*>(entry.data()), entry.size());
-  const auto j = nlohmann::json::parse(text, nullptr, false);
-  try {
-    auto t = spirv_target_from_json(j.at("target").dump());
-    if (!t) return std::nullopt;
-    return Measured{std::move(*t), j.at("maps")};
-  } catch (const nlohmann::json::exception&) {
-    return std::nullopt;
-  }
-}
-
 }  // namespace
 
 Result<Target> target_of(runtime::Device& device, const TargetOptions& options, ProbeReport* report) {
@@ -186,19 +163,20 @@ Result<Target> target_of(runtime::Device& device, const TargetOptions& options, 
       runtime::hash_key({"target 2", kBuildId, info.api, info.name, info.driver, info.facts.vulkan.device_uuid,
                          info.facts.vulkan.pipeline_cache_uuid, options.probe ? "probed" : "opaque"});
   if (cache)
-    if (const auto hit = cache->get(key))
-      if (auto kept = from_entry(*hit)) {
-        if (report) *report = {std::move(kept->lines), true};
-        return std::move(kept->target);
+    if (const auto hit = cache->get(key)) {
+      auto entry = target_entry({reinterpret_cast<const char*>(hit->data()), hit->size()});
+      if (entry) {
+        if (report) *report = {std::move(entry->maps), true};
+        return std::move(entry->target);
       }
-  Measured m;
-  TRY_ASSIGN(m.target, measure(device, options, m.lines));
-  if (report) *report = {m.lines, false};
+  std::vector<std::string> lines;
+  TRY_ASSIGN(const Target t, measure(device, options, lines));
+  if (report) *report = {lines, false};
   if (cache) {
-    const std::string text = to_entry(m);
+    const std::string text = to_text({t, lines});
     cache->put(key, std::as_bytes(std::span(text)));
   }
-  return std::move(m.target);
+  return t;
 }
 
 }  // namespace lathe

@@ -292,7 +292,8 @@ class Shrinker {
         changed |= everywhere([&](Func& f, Place p) { return drop_carried(f, p, i); });
         changed |= everywhere([&](Func& f, Place p) { return index_zero(f, p, i + 1); });
       }
-      changed |= everywhere(plainer_loop) | everywhere(one_turn);
+      changed |= everywhere(plainer_loop);
+      changed |= everywhere(one_turn);
       changed |= attempt([](Program& p) { return unpin(p.func); });
       for (const int64_t n : extents_of(best_.func))
         for (const int64_t to : {int64_t{1}, n / 2, n - 1})

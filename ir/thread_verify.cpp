@@ -9,6 +9,10 @@ namespace {
 
 using Inst = Func::Inst;
 
+// More than any target has; below them no sum of the checks and of the backends overflows.
+constexpr int64_t kMaxThreads = 1 << 16, kMaxSharedBytes = 1 << 30, kMaxOffset = int64_t{1} << 62;
+constexpr int kMaxDepth = 1000;
+
 /// How many operands of a class letter: "x", "x?" or "x*".
 struct OperandClass {
   char letter;
@@ -83,7 +87,14 @@ class Verifier {
     if (f_.body >= f_.blocks.size()) return internal_error(f_.name + ": the function has no body");
     TRY(shape(f_.body, false));
     if (f_.subgroups < 1 || f_.subgroup_size < 1) return internal_error(f_.name + ": a workgroup without threads");
-    for (const SharedArray& a : f_.shared) TRY(shared_array(a));
+    if (int64_t{f_.subgroups} * f_.subgroup_size > kMaxThreads)
+      return internal_error(fmt::format("{}: a workgroup of over {} threads", f_.name, kMaxThreads));
+    int64_t room = kMaxSharedBytes;
+    for (const SharedArray& a : f_.shared) {
+      TRY(shared_array(a));
+      if (a.bytes > room) return internal_error(fmt::format("{}: over {} shared bytes", f_.name, kMaxSharedBytes));
+      room -= a.bytes;
+    }
     if (!f_.blocks[f_.body].params.empty()) return internal_error(f_.name + ": the body has parameters");
     return block(f_.body, nullptr);
   }
@@ -94,6 +105,7 @@ class Verifier {
     if (b >= f_.blocks.size() || seen_block_[b])
       return internal_error(f_.name + ": a block is out of range or used twice");
     seen_block_[b] = true;
+    if (++depth_ > kMaxDepth) return internal_error(fmt::format("{}: blocks nested over {} deep", f_.name, kMaxDepth));
     const auto& insts = f_.blocks[b].insts;
     for (const ValueId v : f_.blocks[b].params) TRY(define(v, kNone));
     for (size_t i = 0; i < insts.size(); i++) {
@@ -106,6 +118,7 @@ class Verifier {
       TRY(inst_shape(insts[i]));
     }
     if (nested && insts.empty()) return internal_error(f_.name + ": a nested block without a yield");
+    depth_--;
     return Unit{};
   }
 
@@ -352,10 +365,15 @@ class Verifier {
     const bool narrow = t == kI8 || t == kI16 || t == kI64;
     if (t.is_frag() || (t.scalar != Scalar::i32 && !narrow))
       return fault("memory holds i8, i16, i32 (1, 2 or 4 lanes) and i64");
+    TRY(offset(i));
     return info(i.op).operands[0] == 'o' ? in_array(i, t) : Result<Unit>();
+  }
+  Result<Unit> offset(const Inst& i) {
+    return i.attr.imm < -kMaxOffset || i.attr.imm > kMaxOffset ? fault("an offset out of range") : Result<Unit>();
   }
   Result<Unit> async_copy(const Inst& i) {
     const Type& t = i.attr.type;
+    TRY(offset(i));
     if (t != kI32 && t != kI32x2 && t != kI32x4) return fault("a copy is of 4, 8 or 16 bytes");
     return in_array(i, t);
   }
@@ -414,7 +432,7 @@ class Verifier {
     const Type &whole = arg(i, 0), &part = i.attr.type;
     if (part != Type{whole.scalar} && part != Type{whole.scalar, 2})
       return fault("not one or two elements of the fragment");
-    return i.attr.imm < 0 || i.attr.imm + part.lanes > whole.lanes ? fault("no such element") : Result<Unit>();
+    return i.attr.imm < 0 || i.attr.imm > whole.lanes - part.lanes ? fault("no such element") : Result<Unit>();
   }
 
   Result<Unit> mma(const Inst& i) {
@@ -455,6 +473,7 @@ class Verifier {
   std::vector<bool> seen_inst_, seen_block_, visible_, seen_value_;
   std::vector<ValueId> scope_;
   InstId at_ = kNone;
+  int depth_ = 0;  ///< of blocks
 };
 
 }  // namespace

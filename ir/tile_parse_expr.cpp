@@ -102,7 +102,7 @@ Result<Parser::Expr> Parser::typed_literal() {
   TRY_ASSIGN(const lathe::Type elem, element_type());
   at_++;
   TRY_ASSIGN(Expr e, unary());
-  const bool boolean = elem == types::boolean && !e.is_literal() && b_.type(e.value) == scalar_of(elem);
+  const bool boolean = elem == types::boolean && e.value.id != kNone && b_.type(e.value) == scalar_of(elem);
   if (!e.is_literal() && !boolean)
     return fail(e.loc,
                 fmt::format("{0}(..) takes a literal; a value is converted by cast(value, {0})", to_string(elem)));

@@ -153,7 +153,9 @@ TEST_CASE("reduce over each dimension") {
   std::mt19937 rng(5);
   for (const ReduceKind kind : {ReduceKind::sum, ReduceKind::max, ReduceKind::min}) {
     for (int dim = 0; dim < 3; dim++) {
-      for (const auto& [elem, whole] : {std::pair{kF32, true}, {kF32, false}, {kI32, true}, {kF16, true}}) {
+      for (const auto& values : {std::pair{kF32, true}, {kF32, false}, {kI32, true}, {kF16, true}}) {
+        const lathe::Type elem = values.first;
+        const bool whole = values.second;
         const Coord shape{3, 5, 7};
         Coord reduced = shape;
         reduced[static_cast<size_t>(dim)] = 1;

@@ -2,6 +2,7 @@
 // wrong.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <bit>
 #include <cstring>
@@ -77,11 +78,11 @@ TEST_CASE("nominal layouts belong to their atom, and hold copies only where elem
 }
 
 TEST_CASE("a slice is aligned as matrix loads ask, without bank conflicts, in its room, one fragment at least") {
-  for (const auto& [m, n, k, lanes] : {std::array{16, 8, 16, 32}, {16, 16, 16, 64}, {8, 8, 8, 8}, {8, 16, 16, 16}})
+  for (const auto& size : {std::array{16, 8, 16, 32}, {16, 16, 16, 64}, {8, 8, 8, 8}, {8, 16, 16, 16}})
     for (const thread::Use use : {thread::Use::a, thread::Use::b, thread::Use::c})
       for (const int64_t room : {64, 768, 4096}) {
-        const FragmentSlice s(opaque(m, n, k, types::f16, lanes), use, room, 16);
-        CAPTURE(fmt::format("{} x {} x {}, use {}, room {}", m, n, k, static_cast<int>(use), room));
+        const FragmentSlice s(opaque(size[0], size[1], size[2], types::f16, size[3]), use, room, 16);
+        CAPTURE(fmt::format("{}, use {}, room {}", fmt::join(size, " x "), static_cast<int>(use), room));
         const int64_t line = s.layout.shape()[1] * s.elem_bytes, piece = std::min<int64_t>(16, line);
         CHECK(s.pitch * s.elem_bytes % 16 == 0);
         CHECK(most_on_a_bank(s) == 1);

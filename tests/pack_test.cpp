@@ -108,11 +108,12 @@ std::vector<uint64_t> expected_words(const PackedLayout& p, Size size, const til
 TEST_CASE("unpack(pack(w)) == w, and every bit stands where the order says") {
   std::mt19937 rng(1);
   int orders = 0;
-  for (const auto& [id, p] : all_stored_orders()) {
+  for (const auto& order : all_stored_orders()) {
+    const PackedLayout& p = order.second;
     const tile::Func pack = built(pack_program(p, plain_type(p.elem)));
     const tile::Func unpack = built(unpack_program(p, plain_type(p.elem)));
     for (const Size size : awkward_sizes(p)) {
-      CAPTURE(fmt::format("{} {}: {} x {}", id, to_string(p.unit), size.n, size.k));
+      CAPTURE(fmt::format("{} {}: {} x {}", order.first, to_string(p.unit), size.n, size.k));
       tile::Tensors t;
       t["plain"] = random_codes(p, size, rng);
       const auto codes = t["plain"].raw;

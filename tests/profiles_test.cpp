@@ -173,12 +173,13 @@ TEST_CASE("every lane map of a profile is the one seen in its driver: complete, 
           {fmt::format("a {}x{}", atom.m, atom.k), &atom.layout_a},
           {fmt::format("b {}x{}", atom.k, atom.n), &atom.layout_b},
           {fmt::format("c {}x{}", atom.m, atom.n), &atom.layout_c}};
-      for (const auto& [operand, layout] : operands) {
+      for (const auto& entry : operands) {
+        const std::string& operand = entry.first;
         CAPTURE(fmt::format("{} {}", name, operand));
         const auto* map = std::find_if(std::begin(kMaps), std::end(kMaps),
                                        [&](const Map& m) { return m.profile == name && m.operand == operand; });
         REQUIRE(map != std::end(kMaps));
-        check_map(*layout, *map);
+        check_map(*entry.second, *map);
         used.insert(map);
       }
     }

@@ -225,7 +225,7 @@ TEST_CASE(
       CHECK(tile::print(without_layouts(compiled(k.func, t).laid_out)) == tile::print(travels));
     }
   }
-  for (const auto& [name, all] : texts) CHECK_MESSAGE(all.size() == 1, name);
+  for (const auto& kernel : texts) CHECK_MESSAGE(kernel.second.size() == 1, kernel.first);
   CHECK(texts.size() > 100);
 }
 
@@ -283,9 +283,9 @@ TEST_CASE("all schedules of a target read one stored copy of each parameter") {
           ids[parameter].insert(pack_id(p) + " " + to_string(p.elem) + " " + to_string(p.unit));
       CAPTURE(fmt::format("{}: {} g{}", name, f.name, f.format.group));
       CHECK(ids.size() == (f.format.zeros ? 3 : f.format.scaled() ? 2 : 1));
-      for (const auto& [parameter, all] : ids) {
-        CAPTURE(parameter);
-        CHECK_MESSAGE(all.size() == 1, *all.begin(), " and ", *all.rbegin());
+      for (const auto& stored : ids) {
+        const std::set<std::string>& all = stored.second;
+        CHECK_MESSAGE(all.size() == 1, stored.first, ": ", *all.begin(), " and ", *all.rbegin());
         agreements++;
       }
     }

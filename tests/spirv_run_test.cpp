@@ -265,7 +265,8 @@ TEST_CASE("every pure operation gives what the host gives") {
       if (from.lanes > kLanes || to.lanes > kLanes || refused(op, from, to)) return;
       const Experiment e = experiment(op, from, to, device.target);
       std::string first;
-      const auto [wrong, compared] = compare(device, op, e, first);
+      const auto found = compare(device, op, e, first);
+      const auto wrong = found.first, compared = found.second;
       const std::string what = fmt::format("{} {} -> {}", info(op).name, to_string(from), to_string(e.result));
       uses++;
       CHECK_MESSAGE(wrong == 0, fmt::format("{}: {} of {} wrong, {}", what, wrong, compared, first));

@@ -8,6 +8,7 @@
 #include "backends/fma_atom.h"
 #include "backends/ptx/target.h"
 #include "backends/spirv/target.h"
+#include "engine/target_entry.h"
 
 using namespace lathe;
 using Json = nlohmann::json;
@@ -90,13 +91,15 @@ TEST_CASE("every field is needed, none is unknown, and the message names it") {
   const Json good = Json::parse(to_json(gpu()));
   CHECK(good.size() == 19);
   CHECK(good["atoms"][0].size() == 14);
-  for (const auto& [key, value] : good.items()) {
+  for (const auto& field : good.items()) {
+    const std::string& key = field.key();
     CHECK(fault_after([&](Json& j) { j.erase(key); }) == fmt::format("target file: {}: missing", key));
     CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = nullptr; }).starts_with(fmt::format("target file: {}: ", key)),
                   key);
     CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = Json::object(); }).starts_with("target file: "), key);
   }
-  for (const auto& [key, value] : good["atoms"][0].items()) {
+  for (const auto& field : good["atoms"][0].items()) {
+    const std::string& key = field.key();
     CHECK(fault_after([&](Json& j) { j["atoms"][1].erase(key); }) ==
           fmt::format("target file: atoms: 1: {}: missing", key));
     CHECK_MESSAGE(fault_after([&](Json& j) { j["atoms"][1][key] = 1.5; }) != "accepted", key);
@@ -121,9 +124,9 @@ TEST_CASE("numbers out of range, foreign layouts and broken text are refused") {
                                               {"name", std::string(257, 'x')},
                                               {"atoms", Json::object()},
                                               {"atoms", Json(std::vector<int>(257, 0))}};
-  for (const auto& [key, value] : bad)
-    CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = value; }).find(key) != std::string::npos,
-                  key << " " << value.dump());
+  for (const auto& wrong : bad)
+    CHECK_MESSAGE(fault_after([&](Json& j) { j[wrong.first] = wrong.second; }).find(wrong.first) != std::string::npos,
+                  wrong.first << " " << wrong.second.dump());
   CHECK(fault_after([](Json& j) { j["subgroup_size"] = 24; }) ==
         "target file: subgroup_size: a power of two is needed");
   CHECK(fault_after([](Json& j) { j["subgroup_size"] = 16; }).find("layout_a: 16 x 16 over 16 lanes") !=
@@ -159,4 +162,18 @@ TEST_CASE("a damaged file is refused or gives a valid target, never anything els
   }
   CHECK(accepted > 30);
   CHECK(refused > 1000);
+}
+
+TEST_CASE("the cache's entry of a target: there and back, and nothing wrong is believed") {
+  const TargetEntry entry{gpu(), {"coopmat 16x8x16: a line", "another"}};
+  const auto back = target_entry(to_text(entry));
+  REQUIRE(back);
+  CHECK(to_json(back->target) == to_json(entry.target));
+  CHECK(back->maps == entry.maps);
+  for (const Json& maps : {Json(), Json(1), Json("text"), Json::array({1}), Json::object()}) {
+    Json j = Json::parse(to_text(entry));
+    j["maps"] = maps;
+    CHECK_FALSE(target_entry(j.dump()));
+  }
+  CHECK_FALSE(target_entry(R"({"maps":[],"target":)" + std::string(100000, '[')));
 }

@@ -211,6 +211,25 @@ const Case kCases[] = {
        k.f.add_param(cond.else_block, kI32);
        k.b.end_cond(cond, k.f.body);
      }},
+    {"an offset out of range",
+     [](Kernel& k) { k.b.emit(Op::load_global, {k.pointer}, {.type = kI32, .imm = INT64_MAX}); }},
+    {"an offset out of range",
+     [](Kernel& k) { k.b.emit(Op::load_shared, {k.b.i32(1)}, {.type = kI32, .imm = INT64_MAX}); }},
+    {"a workgroup of over 65536 threads", [](Kernel& k) { k.f.subgroups = INT32_MAX; }},
+    {"over 1073741824 shared bytes",
+     [](Kernel& k) {
+       k.f.shared = {{"a", int64_t{1} << 62, 4}, {"b", int64_t{1} << 62, 4}};
+     }},
+    {"blocks nested over 1000 deep",
+     [](Kernel& k) {
+       std::vector<BlockId> around{k.f.body};
+       std::vector<Builder::Loop> loops;
+       for (int i = 0; i < 50000; i++) {
+         loops.push_back(k.b.begin_loop(k.thread, k.thread, k.thread, {}));
+         around.push_back(loops.back().body);
+       }
+       for (size_t i = loops.size(); i-- > 0;) k.b.end_loop(loops[i], {}, around[i]);
+     }},
 };
 
 TEST_CASE("the function without a fault is accepted") {
