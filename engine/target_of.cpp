@@ -169,6 +169,7 @@ Result<Target> target_of(runtime::Device& device, const TargetOptions& options, 
         if (report) *report = {std::move(entry->maps), true};
         return std::move(entry->target);
       }
+    }
   std::vector<std::string> lines;
   TRY_ASSIGN(const Target t, measure(device, options, lines));
   if (report) *report = {lines, false};

@@ -20,6 +20,7 @@ struct PlainWeights {
 struct ScheduleRow {
   int64_t max_m;  ///< preferred up to as many tokens
   Schedule schedule;
+  int64_t fewest;  ///< workgroups it is preferred from
 };
 /// The target's rows, and the stored order they all read.
 struct ScheduleSet {

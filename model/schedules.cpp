@@ -8,10 +8,8 @@ namespace {
 
 enum class TargetKind { matrix, matrix_async, matrix_shared, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
-// What fills a large device: of workgroups that read their weights with all of their subgroups, a few subgroups a core;
-// of any others a workgroup a core.
-constexpr int64_t kEnoughSubgroups = 1536, kEnoughWorkgroups = 96;
-constexpr int kMostGroups = 8;  ///< workgroups that share k: more cost more than they bring
+constexpr int64_t kEnoughWorkgroups = 96;  ///< for most cores of a large device
+constexpr int kMostGroups = 8;             ///< workgroups that share k: more cost more than they bring
 
 constexpr int64_t kSharedRows = 8;  ///< rows of up to so many tokens are listed with shared k too
 constexpr int kSharedGroups = 4;
@@ -23,8 +21,9 @@ struct Row {
 
 std::vector<Row> rows() {
   return {
-#define SCHEDULE(kind, max_m, tn, tm, tk, sn, sm, sk, stages, factor) \
-  {TargetKind::kind, {max_m, {tn, tm, tk, {sn, sm, sk}, stages, tile::Factor::factor == tile::Factor::accumulator}}},
+#define SCHEDULE(kind, max_m, tn, tm, tk, sn, sm, sk, stages, factor, fewest) \
+  {TargetKind::kind,                                                          \
+   {max_m, {tn, tm, tk, {sn, sm, sk}, stages, tile::Factor::factor == tile::Factor::accumulator}, fewest}},
 #include "model/schedules.def"
   };
 }
@@ -69,14 +68,12 @@ Result<std::map<std::string, PackedLayout>> stored_by(const Schedule& s, const T
   return tile::packed_parameters(f, t);
 }
 
-/// Whether the factors of this format fall to the accumulator of this row's runs along k.
-bool can_fold(const Schedule& s, const Target& t, const kernels::WeightFormat& format, Type activation) {
+/// Whether the factors of this format fall to the accumulator of this row's runs along k, and all is stored as without.
+bool can_fold(const Schedule& s, const Target& t, const kernels::WeightFormat& format, Type activation,
+              const std::map<std::string, PackedLayout>& stored) {
   const auto f = kernels::matmul(format, activation, false, s);
-  return f && compile(*f, t, {.factor = tile::Factor::accumulator}).has_value();
-}
-
-bool fills(const Schedule& s, int64_t workgroups) {
-  return s.split[2] > 1 ? workgroups * s.split[2] >= kEnoughSubgroups : workgroups >= kEnoughWorkgroups;
+  const auto compiled = f ? compile(*f, t, {.factor = tile::Factor::accumulator}) : tl::unexpected(f.error());
+  return compiled && compiled->packed == stored;
 }
 
 }  // namespace
@@ -85,8 +82,6 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
   ScheduleSet out;
   std::optional<Error> refused;
   for (ScheduleRow row : rows_of(t, format.scaled() ? activation : format.code)) {
-    bool& folds = row.schedule.factor_on_accumulator;
-    folds = folds && format.scaled() && can_fold(row.schedule, t, format, activation);
     auto packed = stored_by(row.schedule, t, format, activation);
     if (!packed) {
       if (packed.error().code != Error::Code::unsupported) return tl::unexpected(packed.error());
@@ -95,6 +90,8 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
     }
     if (out.rows.empty()) out.packed = *packed;
     if (out.packed != *packed) continue;
+    bool& folds = row.schedule.factor_on_accumulator;
+    folds = folds && format.scaled() && can_fold(row.schedule, t, format, activation, *packed);
     out.rows.push_back(row);
     if (row.max_m > kSharedRows) continue;
     out.rows.push_back(row);  // stores the same
@@ -112,7 +109,7 @@ Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int
   for (const ScheduleRow& r : schedules.rows) {
     if (r.schedule.k_groups > 1 || (best && rank(r) > rank(*best))) continue;
     const bool same = best && rank(r) == rank(*best);
-    if (!same || (!fills(best->schedule, tiles(best->schedule)) && k >= r.schedule.tile_k)) best = &r;
+    if (!same || (tiles(best->schedule) < best->fewest && k >= r.schedule.tile_k)) best = &r;
   }
   Schedule chosen = best->schedule;
   while (tiles(chosen) * chosen.k_groups < kEnoughWorkgroups && chosen.k_groups < kMostGroups &&

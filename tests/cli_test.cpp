@@ -343,11 +343,11 @@ TEST_CASE("a kernel that does not end is reported in one line, and the program e
     if (id != "interp") ids.push_back(id);  // which counts its steps, to 2^40
   for (const std::string& id : ids) {
     CAPTURE(id);
-    check_refused_in_one_line(fmt::format("run endless.tile --device {} --timeout 0.3 --out y=y.npy --set N=1", id),
-                              {"end"});
-    CHECK_FALSE(std::filesystem::exists(folder().path("y.npy")));
+    check_refused_in_one_line(
+        fmt::format("run endless.tile --device {} --timeout 0.3 --out y=endless.npy --set N=1", id), {"end"});
+    CHECK_FALSE(std::filesystem::exists(folder().path("endless.npy")));
   }
-  check_refused_in_one_line("run endless.tile --timeout 0 --out y=y.npy --set N=1", {"--timeout"});
+  check_refused_in_one_line("run endless.tile --timeout 0 --out y=endless.npy --set N=1", {"--timeout"});
 }
 
 #ifndef __SANITIZE_ADDRESS__  // which takes terabytes of addresses for itself

@@ -154,7 +154,7 @@ WeightPath weight_path(const thread::Func& f) {
     if (f.inst(loop).op != thread::Op::loop) return;
     std::vector<InstId> mmas, loads;
     f.walk(f.inst(loop).blocks[0], [&](BlockId, size_t, InstId id) {
-      if (f.inst(id).op == thread::Op::mma) mmas.push_back(id);
+      if (f.inst(id).op == thread::Op::mma || f.inst(id).op == thread::Op::mma_shared) mmas.push_back(id);
       if (is_weight_load(id)) loads.push_back(id);
     });
     if (mmas.empty()) return;
@@ -163,7 +163,7 @@ WeightPath weight_path(const thread::Func& f) {
     for (InstId id : loads) path.load_types.insert(thread::to_string(f.inst(id).attr.type));
     for (InstId mma : mmas) {
       bool from_weights = false;
-      for (InstId id : origins.of(f.inst(mma).args[0])) {
+      for (InstId id : origins.of(f.inst(mma).args[f.inst(mma).op == thread::Op::mma_shared ? 1 : 0])) {
         const thread::Op op = f.inst(id).op;
         from_weights = from_weights || is_weight_load(id) || is_own_piece(id);
         if (is_own_piece(id)) continue;

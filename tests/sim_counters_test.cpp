@@ -175,14 +175,14 @@ TEST_CASE("how far ahead of its multiply an operand is made") {
         return b.emit(Op::frag_make, std::vector<ValueId>(8, v), {.type = a});
       };
       const ValueId one = b.emit(Op::frag_fill, {b.constant(thread::kF16, 0x3c00)}, {.type = b_type});
-      const auto l = b.begin_loop(b.i32(0), b.i32(3), b.i32(1),
-                                  {b.emit(Op::frag_fill, {b.f32(0)}, {.type = c}), operand(b.i32(7))});
-      const ValueId made = operand(l.index);
-      const ValueId sum = b.emit(Op::mma, {ahead ? l.carried[1] : made, one, l.carried[0]}, {.name = instruction});
-      b.end_loop(l, {sum, made}, b.f.body);
+      const auto times = [&](ValueId x, ValueId sum) { return b.emit(Op::mma, {x, one, sum}, {.name = instruction}); };
+      const auto l = b.begin_loop(b.i32(0), b.i32(3), b.i32(1), {b.emit(Op::frag_fill, {b.f32(0)}, {.type = c})});
+      const ValueId early = operand(l.index), sum = times(early, l.carried[0]);
+      const ValueId late = operand(add(b, l.index, b.i32(1)));
+      b.end_loop(l, {times(late, times(ahead ? early : late, sum))}, b.f.body);
     });
     const auto k = counted(sim, f);
-    CHECK(of(k.loops[1], Class::mma) == 3);
+    CHECK(of(k.loops[1], Class::mma) == 9);
     return k.loops[1].operand_lead;
   };
   CHECK(lead(false) == 0);

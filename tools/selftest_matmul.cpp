@@ -226,7 +226,8 @@ class FormatTest {
 
   /// Each schedule of the table, over more than one of its tiles along every dimension.
   Result<std::string> every_schedule() {
-    for (const auto& [max_m, s] : matmul_->schedules().rows) {
+    for (const ScheduleRow& row : matmul_->schedules().rows) {
+      const Schedule& s = row.schedule;
       const Shape shape{s.tile_n + 5, 2 * s.tile_k + 8};
       for (const bool exact : {true, false}) {
         const LowBit p = make_problem(format_, shape, s.tile_m + 1, exact);
@@ -265,7 +266,7 @@ class FormatTest {
   /// At most two kernels a schedule, whatever the number of tokens: rows aligned to 16 bytes, or any.
   Result<std::string> compilations() {
     std::set<std::string> schedules;
-    for (const auto& [max_m, s] : matmul_->schedules().rows) schedules.insert(to_string(s));
+    for (const ScheduleRow& row : matmul_->schedules().rows) schedules.insert(to_string(row.schedule));
     int values = 0;
     for (const Shape s : {Shape{64, 256}, Shape{37, 129}}) {
       TRY(prepare(make_problem(format_, s, 1, true)));

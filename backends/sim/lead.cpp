@@ -14,12 +14,13 @@ std::optional<int> operand_lead(const Code& code, uint32_t loop) {
     for (uint32_t a = 0; a < s.args_count; a++) last = std::max(last, made[s.args[a].first]);
     return last;
   };
-  for (int turn = 0; turn < 2; turn++)
+  for (int turn = 0; turn < 2; turn++) {
+    const int before = multiplies;
     for (uint32_t at = code.loops[loop].first; at < code.loops[loop].end; at++) {
       const Step& s = code.steps[at];
-      if (s.op == thread::Op::mma) {
+      if (s.op == thread::Op::mma || s.op == thread::Op::mma_shared) {  // operands 0 and 1, or a place and operand 1
         const int lead = multiplies - std::max(made[s.args[0].first], made[s.args[1].first]);
-        if (turn > 0 && s.loop == loop) least = std::min(least.value_or(lead), lead);
+        if (turn > 0 && multiplies > before && s.loop == loop) least = std::min(least.value_or(lead), lead);
         multiplies++;
       }
       if (s.kind != Class::move) {
@@ -33,6 +34,7 @@ std::optional<int> operand_lead(const Code& code, uint32_t loop) {
         for (uint32_t a = 0; a < half; a++) made[s.args[half + a].first] = taken[a];
       }
     }
+  }
   return least;
 }
 

@@ -45,6 +45,12 @@ constexpr ElementRow kElementRows[] = {
 
 }  // namespace
 
+/// Of the operations on floats; the others widen halves to f32.
+bool Lowering::works_on_halves(tile::Op op) {
+  return op == tile::Op::add || op == tile::Op::sub || op == tile::Op::mul || op == tile::Op::fma ||
+         op == tile::Op::neg;
+}
+
 /// `elem` is the type of the last operand (select's condition is bool); operands are in compute form.
 Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args) {
   if (op == tile::Op::select) return emit(Op::select, args);
@@ -144,9 +150,12 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
     default:
       break;
   }
+  const lathe::Type from = type(i.args.back()).elem;
+  const bool through_f32 = from == types::f16 && !works_on_halves(i.op) && i.op != tile::Op::select;
   std::vector<ValueId> args;
-  for (ValueId a : i.args) args.push_back(scalar(a));
-  TRY_ASSIGN(out, elementwise(i.op, type(i.args.back()).elem, args));
+  for (ValueId a : i.args) args.push_back(through_f32 ? cvt(Op::fcvt, scalar(a), thread::kF32) : scalar(a));
+  TRY_ASSIGN(out, elementwise(i.op, from, args));
+  if (through_f32 && elem == types::f16) out = cvt(Op::fcvt, out, thread::kF16);
   return Unit{};
 }
 

@@ -250,9 +250,7 @@ Result<Unit> Lowering::view_tile(const Inst& i) {
 Result<Unit> Lowering::elementwise_tile(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const lathe::Type elem = type(i.args.back()).elem;
-  const bool native_half =
-      elem == types::f16 && (i.op == tile::Op::add || i.op == tile::Op::sub || i.op == tile::Op::mul ||
-                             i.op == tile::Op::fma || i.op == tile::Op::neg);
+  const bool native_half = elem == types::f16 && works_on_halves(i.op);
   const bool same_regs = t.elem == elem && i.op != tile::Op::select;
   const auto& first = tiles_.at(i.args[0]);
   if (same_regs && (native_half || elem.bits >= 32)) {

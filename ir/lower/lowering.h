@@ -68,6 +68,7 @@ class Lowering {
 
   // ---- lower_scalars.cpp
   Result<Unit> scalar_inst(const Inst& i);
+  static bool works_on_halves(tile::Op op);
   Result<ValueId> elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args);
   struct Bounds {
     int64_t least, most;

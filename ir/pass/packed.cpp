@@ -82,13 +82,14 @@ Result<PackedLayout> derive_packed(const Layout& l, Type elem, int64_t subgroup_
     S.insert(S.begin(), digits.back());
     digits.pop_back();
   };
-  while (!box(*lanes, S, rank) && !digits.empty()) take();
-  auto slots = [&] {
-    return std::accumulate(S.begin(), S.end(), int64_t{1}, [](int64_t n, const Mode& m) { return n * m.n; });
+  const auto whole = [&]() -> std::optional<Coord> {
+    const int64_t slots =
+        std::accumulate(S.begin(), S.end(), int64_t{1}, [](int64_t n, const Mode& m) { return n * m.n; });
+    return elem.bits >= 16 || slots * elem.bits % 128 == 0 ? box(*lanes, S, rank) : std::nullopt;
   };
-  while (elem.bits < 16 && slots() * elem.bits % 128 != 0 && !digits.empty()) take();
-  const auto shape = box(*lanes, S, rank);
-  if (!shape || (elem.bits < 16 && slots() * elem.bits % 128 != 0))
+  while (!whole() && !digits.empty()) take();
+  const auto shape = whole();
+  if (!shape)
     return unsupported(
         fmt::format("packed {}: a tile of layout {} is too small for a whole unit", to_string(elem), to_string(l)));
   return PackedLayout{elem, Layout(*shape, *lanes, S)};
