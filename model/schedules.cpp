@@ -60,20 +60,16 @@ std::vector<ScheduleRow> rows_of(const Target& t, Type ab) {
   return matrix.empty() ? fma : matrix;
 }
 
+/// How the row stores its parameters; an error where the target cannot run it.
 Result<std::map<std::string, PackedLayout>> stored_by(const Schedule& s, const Target& t,
-                                                      const kernels::WeightFormat& format, Type activation) {
+                                                      const kernels::WeightFormat& format, Type activation,
+                                                      tile::Factor factor) {
+  const CompileOptions options{.factor = factor};
   TRY_ASSIGN(tile::Func f, kernels::matmul(format, activation, false, s));
-  TRY_ASSIGN(f, prepare(std::move(f), {}));
-  TRY_ASSIGN(f, lay_out(std::move(f), t, {}));
-  return tile::packed_parameters(f, t);
-}
-
-/// Whether the factors of this format fall to the accumulator of this row's runs along k, and all is stored as without.
-bool can_fold(const Schedule& s, const Target& t, const kernels::WeightFormat& format, Type activation,
-              const std::map<std::string, PackedLayout>& stored) {
-  const auto f = kernels::matmul(format, activation, false, s);
-  const auto compiled = f ? compile(*f, t, {.factor = tile::Factor::accumulator}) : tl::unexpected(f.error());
-  return compiled && compiled->packed == stored;
+  TRY_ASSIGN(f, prepare(std::move(f), options));
+  TRY_ASSIGN(f, lay_out(std::move(f), t, options));
+  TRY_ASSIGN(Lowered lowered, lower(f, t, options.lower));
+  return std::move(lowered.packed);
 }
 
 }  // namespace
@@ -82,7 +78,7 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
   ScheduleSet out;
   std::optional<Error> refused;
   for (ScheduleRow row : rows_of(t, format.scaled() ? activation : format.code)) {
-    auto packed = stored_by(row.schedule, t, format, activation);
+    auto packed = stored_by(row.schedule, t, format, activation, tile::Factor::operand);
     if (!packed) {
       if (packed.error().code != Error::Code::unsupported) return tl::unexpected(packed.error());
       refused = packed.error();
@@ -91,7 +87,10 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
     if (out.rows.empty()) out.packed = *packed;
     if (out.packed != *packed) continue;
     bool& folds = row.schedule.factor_on_accumulator;
-    folds = folds && format.scaled() && can_fold(row.schedule, t, format, activation, *packed);
+    if (folds) {
+      const auto folded = stored_by(row.schedule, t, format, activation, tile::Factor::accumulator);
+      folds = format.scaled() && folded && *folded == *packed;
+    }
     out.rows.push_back(row);
     if (row.max_m > kSharedRows) continue;
     out.rows.push_back(row);  // stores the same

@@ -87,13 +87,15 @@ ValueId Lowering::constant_of(lathe::Type elem, double num, int64_t integer) {
   return b_.f32(static_cast<float>(decode(elem, raw)));
 }
 
+/// An integer under 32 bits in its i32 register: the bits above are those of its value.
+ValueId Lowering::narrowed(ValueId v, lathe::Type to) {
+  if (!to.is_int() || to.bits >= 32) return v;
+  const ValueId count = b_.i32(32 - to.bits);
+  return emit(to.kind == Kind::sint ? Op::shr_s : Op::shr_u, {emit(Op::shl, {v, count}), count});
+}
+
 ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
   const TT want = compute_type(to);
-  auto wrap = [&](ValueId x) {  // an integer under 32 bits in its i32 register
-    if (!to.is_int() || to.bits >= 32) return x;
-    const ValueId count = b_.i32(32 - to.bits);
-    return emit(to.kind == Kind::sint ? Op::shr_s : Op::shr_u, {emit(Op::shl, {x, count}), count});
-  };
   auto clamp = [&](ValueId x) {  // a float out of range goes to the nearest end
     if (to.bits > 32 || (to.bits == 32 && to.kind == Kind::sint)) return x;
     const int64_t lo = to.kind == Kind::sint ? -(int64_t{1} << (to.bits - 1)) : 0;
@@ -124,10 +126,10 @@ ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
     const ValueId wide = cvt(sign ? Op::s2f : Op::u2f, v, thread::kF32);
     return to.bits == 32 ? wide : convert_scalar(wide, types::f32, to);
   }
-  if (from.kind == Kind::boolean) return wrap(cvt(Op::zext, v, want));
-  if (want.scalar == b_.type(v).scalar) return wrap(v);
+  if (from.kind == Kind::boolean) return narrowed(cvt(Op::zext, v, want), to);
+  if (want.scalar == b_.type(v).scalar) return narrowed(v, to);
   if (want.scalar == thread::Scalar::i64) return cvt(sign ? Op::sext : Op::zext, v, want);
-  return wrap(cvt(Op::trunc, v, thread::kI32));
+  return narrowed(cvt(Op::trunc, v, thread::kI32), to);
 }
 
 Result<Unit> Lowering::scalar_inst(const Inst& i) {
@@ -155,6 +157,7 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
   std::vector<ValueId> args;
   for (ValueId a : i.args) args.push_back(through_f32 ? cvt(Op::fcvt, scalar(a), thread::kF32) : scalar(a));
   TRY_ASSIGN(out, elementwise(i.op, from, args));
+  if (elem.is_int() && elem.bits < 32) out = narrowed(out, elem);
   if (through_f32 && elem == types::f16) out = cvt(Op::fcvt, out, thread::kF16);
   return Unit{};
 }

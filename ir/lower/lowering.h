@@ -78,6 +78,7 @@ class Lowering {
   /// Whether `extent` elements from `index` on are inside `size` for certain.
   bool surely_inside(ValueId index, int64_t extent, ValueId size) const;
   /// The value that fits: float types through f32.
+  ValueId narrowed(ValueId v, lathe::Type to);
   ValueId convert_scalar(ValueId v, lathe::Type from, lathe::Type to);
   ValueId constant_of(lathe::Type elem, double num, int64_t integer);
 

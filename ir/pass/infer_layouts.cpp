@@ -337,9 +337,26 @@ class Inference {
     return want;
   }
 
+  /// A carried tile comes in as the loop carries it; where its body wants another layout it is converted there.
+  void convert_carried(InstId id, BlockId inner) {
+    const size_t index = f_.inst(id).op == Op::loop ? 1 : 0;
+    for (size_t i = 0; i < f_.inst(id).results.size(); i++) {
+      const ValueId carried = f_.blocks[inner].params[i + index];
+      const std::optional<Layout> as = f_.type(f_.inst(id).results[i]).layout, wanted = f_.type(carried).layout;
+      if (!f_.type(carried).is_tile() || as == wanted) continue;
+      f_.values[carried].type.layout = as;
+      size_t at = 0;
+      const ValueId inside = converted(carried, *wanted, f_.inst(id).loc, inner, at);
+      const InstId convert = f_.values[inside].def;
+      f_.replace_uses(inner, carried, inside);
+      f_.inst(convert).args = {carried};
+    }
+  }
+
   Result<Unit> insert_into_blocks(InstId id) {
     const auto blocks = f_.inst(id).blocks;
     for (BlockId inner : blocks) {
+      if (f_.inst(id).op == Op::loop || f_.inst(id).op == Op::while_loop) convert_carried(id, inner);
       if (f_.inst(id).op == Op::while_loop && inner == blocks[0]) {  // its condition is no tile
         TRY(insert_converts(inner));
         continue;
