@@ -50,6 +50,14 @@ bool fits(const Row& row, const Target& t, Type ab) {
          });
 }
 
+/// The rows are for codes of 4 bits; weights of 16 bits take a quarter of k a turn, so that as many bytes are on their
+/// way.
+Schedule for_weights(Schedule s, int bits) {
+  constexpr int64_t kLeast = 64, kLeastOfSubgroup = 32;
+  if (bits == 16) s.tile_k = std::max({s.tile_k / 4, kLeastOfSubgroup * s.split[2], std::min(s.tile_k, kLeast)});
+  return s;
+}
+
 /// The target's rows: of its matrix instructions, or where it has none that fits, of multiply-adds.
 std::vector<ScheduleRow> rows_of(const Target& t, Type ab) {
   std::vector<ScheduleRow> matrix, fma;
@@ -78,6 +86,7 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
   ScheduleSet out;
   std::optional<Error> refused;
   for (ScheduleRow row : rows_of(t, format.scaled() ? activation : format.code)) {
+    row.schedule = for_weights(row.schedule, format.code.bits);
     auto packed = stored_by(row.schedule, t, format, activation, tile::Factor::operand);
     if (!packed) {
       if (packed.error().code != Error::Code::unsupported) return tl::unexpected(packed.error());
