@@ -151,7 +151,7 @@ void Facts::note_index(const Func::Inst& loop) {
 std::optional<Range> Facts::bounds(const Func::Inst& i) const {
   const Scalar s = f_.type(i.results[0]).scalar;
   const auto hull = [](Range a, Range b) {
-    return Range{std::min(a.lo, b.lo), std::max(a.hi, b.hi), a.index && b.index};
+    return Range{std::min(a.lo, b.lo), std::max(a.hi, b.hi), false};  // a choice of constants is data, no coordinate
   };
   switch (i.op) {
     case Op::constant: {
