@@ -72,7 +72,9 @@ std::optional<Range> combined(Op op, Scalar s, Range x, Range y) {
     case Op::bor:
     case Op::bxor:
       if (!nonnegative) return std::nullopt;
-      return Range{0, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(x.hi | y.hi) + 1) - 1), index};
+      // What is put together bit by bit is a word of codes, whose shifts drop some of them.
+      return Range{0, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(x.hi | y.hi) + 1) - 1),
+                   index && op == Op::bxor};
     case Op::min_s:
       return Range{std::min(x.lo, y.lo), std::min(x.hi, y.hi), index};
     case Op::max_s:

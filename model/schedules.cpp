@@ -8,8 +8,9 @@ namespace {
 
 enum class TargetKind { matrix, matrix_async, matrix_shared, matrix_16, matrix_tight, matrix_small, matrix_wide, fma };
 constexpr int64_t kManyRows = int64_t{1} << 40;
-constexpr int64_t kEnoughSubgroups = 768;  ///< for most cores of a large device
-constexpr int kMostGroups = 8;             ///< workgroups that share k: more cost more than they bring
+// What keeps a large device busy: workgroups whose subgroups share k already, or subgroups of any others.
+constexpr int64_t kEnoughWorkgroups = 64, kEnoughSubgroups = 768;
+constexpr int kMostGroups = 8;  ///< workgroups that share k: more cost more than they bring
 
 constexpr int64_t kSharedRows = 8;  ///< rows of up to so many tokens are listed with shared k too
 constexpr int kSharedGroups = 4;
@@ -120,10 +121,12 @@ Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int
     if (!same || (tiles(best->schedule) < best->fewest && k >= r.schedule.tile_k)) best = &r;
   }
   Schedule chosen = best->schedule;
-  const int64_t subgroups = tiles(chosen) * chosen.split[0] * chosen.split[1] * chosen.split[2];
-  while (subgroups * chosen.k_groups < kEnoughSubgroups && chosen.k_groups < kMostGroups &&
-         k >= 4 * chosen.k_groups * chosen.tile_k)
-    chosen.k_groups *= 2;
+  const auto idle = [&] {
+    const int64_t workgroups = tiles(chosen) * chosen.k_groups;
+    return chosen.split[2] > 1 ? workgroups < kEnoughWorkgroups
+                               : workgroups * chosen.split[0] * chosen.split[1] < kEnoughSubgroups;
+  };
+  while (idle() && chosen.k_groups < kMostGroups && k >= 4 * chosen.k_groups * chosen.tile_k) chosen.k_groups *= 2;
   return chosen;
 }
 
