@@ -335,4 +335,47 @@ TEST_CASE("a detour is seen: weights that are not packed come through shared mem
   CHECK(weight_path(compiled(*f, t, false).func).load_types == std::set<std::string>{"i16"});
 }
 
+namespace {
+
+/// Accesses of memory that another launch may write, in front of which no launch_wait stands.
+int early_accesses(const tile::Func& program, const thread::Func& f) {
+  const Origins origins(f);
+  const auto is_others = [&](ValueId address) {
+    const auto slots = origins.arguments(address);
+    return std::any_of(slots.begin(), slots.end(), [&](int64_t slot) {
+      const auto at = static_cast<size_t>(slot);
+      return at < program.params.size() && !program.params[at].constant;
+    });
+  };
+  int early = 0;
+  const std::function<bool(BlockId, bool)> walk = [&](BlockId b, bool waited) {
+    for (const InstId id : f.blocks[b].insts) {
+      const auto& inst = f.inst(id);
+      const std::string_view operands = thread::info(inst.op).operands;
+      const size_t address = operands.find('a');
+      waited = waited || inst.op == thread::Op::launch_wait;
+      if (address != std::string_view::npos && !waited && is_others(inst.args[address])) early++;
+      for (const BlockId inner : inst.blocks) walk(inner, waited);
+    }
+    return waited;
+  };
+  if (!walk(f.body, false)) early++;  // whoever waits for this launch waits for those before it
+  return early;
+}
+
+}  // namespace
+
+TEST_CASE("where launches overlap, a kernel waits before it touches what others write, and reads weights before that") {
+  const Target hopper = target_named("sm_90a"), ampere = target_named("sm_80");
+  REQUIRE(hopper.overlapped_launch);
+  int kernels = 0;
+  for (const ShippedKernel& k : shipped_kernels(hopper)) {
+    CAPTURE(k.name);
+    CHECK(early_accesses(k.func, compiled(k.func, hopper).func) == 0);
+    CHECK(early_accesses(k.func, compiled(k.func, ampere).func) > 0);
+    kernels++;
+  }
+  CHECK(kernels > 20);
+}
+
 }  // namespace lathe
