@@ -41,7 +41,7 @@ std::vector<std::byte> to_entry(const Built& b) {
                    {"push", info.params_in_push_constants},
                    {"overlaps", info.overlaps},
                    {"atoms", b.atoms},
-                   {"source", static_cast<int>(b.source)}};
+                   {"source", to_string(b.source)}};
   for (const auto& [name, p] : b.packed) j["packed"][name] = {{"elem", to_string(p.elem)}, {"unit", to_string(p.unit)}};
   const std::string head = j.dump();
   std::vector<std::byte> entry(head.size() + 1 + b.emitted.code.size());
@@ -66,7 +66,10 @@ std::optional<Built> from_entry(std::span<const std::byte> entry) {
     info.params_in_push_constants = j.at("push");
     info.overlaps = j.at("overlaps");
     b.atoms = j.at("atoms");
-    b.source = static_cast<MapSource>(j.at("source").get<int>());
+    const auto source = std::find_if(std::begin(kMapSources), std::end(kMapSources),
+                                     [&](MapSource s) { return j.at("source") == to_string(s); });
+    if (source == std::end(kMapSources)) return std::nullopt;
+    b.source = *source;
     if (j.contains("packed"))
       for (const auto& [name, p] : j["packed"].items()) {
         const auto elem = parse_type(p.at("elem").get<std::string>());

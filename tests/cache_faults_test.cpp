@@ -87,11 +87,15 @@ const std::string kLies[] = {
     std::string("{\"entry\": \"sums\", \"threads\": 64}\0code", 37),
     std::string(
         R"({"entry":"sums","threads":64,"subgroup_size":0,"shared_bytes":0,"param_slots":4,"push":true,"overlaps":false,)"
-        R"("atoms":"fma","source":4})") +
+        R"("atoms":"fma","source":"fma"})") +
         std::string("\0code", 5),
     std::string(
         R"({"entry":"sums","threads":64,"subgroup_size":0,"shared_bytes":0,"param_slots":4,"push":true,"overlaps":false,)"
-        R"("atoms":"fma","source":99,"packed":{"x":{"elem":3,"unit":[]}}})") +
+        R"("atoms":"fma","source":"fma","packed":{"x":{"elem":3,"unit":[]}}})") +
+        std::string("\0code", 5),
+    std::string(
+        R"({"entry":"sums","threads":64,"subgroup_size":0,"shared_bytes":0,"param_slots":4,"push":true,"overlaps":false,)"
+        R"("atoms":"fma","source":"rumour"})") +
         std::string("\0code", 5),
 };
 
