@@ -33,7 +33,8 @@ TargetKind kind_of(const Target& t) {
   const auto atom = std::find_if(t.atoms.begin(), t.atoms.end(),
                                  [](const Atom& a) { return a.source != MapSource::fma && !a.b_in_shared; });
   if (atom == t.atoms.end()) return TargetKind::fma;
-  if (t.atoms.front().b_in_shared) return TargetKind::matrix_shared;
+  if (std::any_of(t.atoms.begin(), t.atoms.end(), [](const Atom& a) { return a.b_in_shared; }))
+    return TargetKind::matrix_shared;
   const int64_t room = t.subgroup_size * t.max_registers / atom->layout_a.replicas();
   if (room <= 2048) return TargetKind::matrix_small;
   if (room <= 4096) return TargetKind::matrix_tight;

@@ -363,7 +363,48 @@ int early_accesses(const tile::Func& program, const thread::Func& f) {
   return early;
 }
 
+/// Matrix instructions outside a group, sums used and barriers passed while a group that matters is under way.
+int unordered_groups(const thread::Func& f) {
+  int faults = 0;
+  std::set<ValueId> sums;  // under way
+  const std::function<void(BlockId)> walk = [&](BlockId b) {
+    bool open = false;
+    for (const InstId id : f.blocks[b].insts) {
+      const auto& inst = f.inst(id);
+      const bool product = inst.op == thread::Op::mma_shared, barrier = inst.op == thread::Op::barrier;
+      if (inst.op == thread::Op::matrix_begin) open = true;
+      if (inst.op == thread::Op::matrix_commit) open = false;
+      if (inst.op == thread::Op::matrix_wait && inst.attr.imm == 0) sums.clear();
+      const bool reads = std::any_of(inst.args.begin(), inst.args.end(), [&](ValueId a) { return sums.contains(a); });
+      faults += product ? !open : reads || (barrier && !sums.empty());
+      if (product) sums.insert(inst.results[0]);
+      for (const BlockId inner : inst.blocks) walk(inner);
+    }
+    faults += open;
+  };
+  walk(f.body);
+  return faults;
+}
+
 }  // namespace
+
+TEST_CASE("groups of matrix instructions are begun, closed, and waited for before their sums are read") {
+  const Target hopper = target_named("sm_90a");
+  int kernels = 0;
+  for (const ShippedKernel& k : shipped_kernels(hopper)) {
+    CAPTURE(k.name);
+    thread::Func f = compiled(k.func, hopper, true).func;
+    bool grouped = false;
+    f.walk(f.body, [&](BlockId, size_t, InstId id) { grouped = grouped || f.inst(id).op == thread::Op::mma_shared; });
+    CHECK(unordered_groups(f) == 0);
+    if (!grouped) continue;
+    kernels++;
+    for (auto& block : f.blocks)
+      std::erase_if(block.insts, [&](InstId id) { return f.inst(id).op == thread::Op::matrix_wait; });
+    CHECK(unordered_groups(f) > 0);
+  }
+  CHECK(kernels > 10);
+}
 
 TEST_CASE("where launches overlap, a kernel waits before it touches what others write, and reads weights before that") {
   const Target hopper = target_named("sm_90a"), ampere = target_named("sm_80");
