@@ -1,6 +1,7 @@
 // Matrix instructions that run beside the thread: what starts together is one group; a group is waited for when the
 // next one has started, or before anything reads a sum. Copies for later turns are started behind the first group, so
-// that the matrix unit does not idle while their addresses are made.
+// that the matrix unit does not idle while their addresses are made. Where a loop only rotates such rooms, the last
+// group of a turn stays under way while the next turn's operands are made.
 #include <algorithm>
 #include <set>
 
@@ -13,17 +14,20 @@ class Groups {
  public:
   explicit Groups(Func& f) : f_(f) {}
 
-  void block(BlockId b) {
+  /// `rotates`: the body of a loop that may end a turn with a group under way.
+  void block(BlockId b, bool rotates = false) {
     const std::vector<InstId> insts = std::move(f_.blocks[b].insts);
     std::vector<InstId> out, copies;
     auto left = std::count_if(insts.begin(), insts.end(), [&](InstId id) { return is_product(id); });
-    bool open = false;
+    bool open = false, others_read = rotates;  // the rooms that the copies go to
     const auto close = [&] {
       if (!open) return;
       out.push_back(made(Op::matrix_commit, 0));
-      flush(copies, out);
+      if (!others_read) flush(copies, out);
       out.push_back(made(Op::matrix_wait, 1));
-      open = false;
+      if (others_read && !copies.empty()) out.push_back(made(Op::barrier, 0));
+      flush(copies, out);
+      open = others_read = false;
     };
     for (const InstId id : insts) {
       if (is_product(id)) {
@@ -38,14 +42,13 @@ class Groups {
           continue;
         }
         if (!moves_freely(id)) flush(copies, out);
-        if (must_wait(id)) {
-          out.push_back(made(Op::matrix_wait, 0));
-          under_way_.clear();
-        }
+        if (!rotates && must_wait(id)) await_all(out);
       }
       out.push_back(id);
       const auto nested = f_.inst(id).blocks;
-      for (const BlockId n : nested) block(n);
+      const bool keeps = only_rotates(id);
+      for (const BlockId n : nested) block(n, keeps);
+      if (keeps) await_all(out);
     }
     f_.blocks[b].insts = std::move(out);
   }
@@ -63,6 +66,36 @@ class Groups {
     const Func::Inst& i = f_.inst(id);
     if (!moves_freely(id) && info(i.op).effect != Effect::writes && !is_copy(id)) return true;
     return std::any_of(i.args.begin(), i.args.end(), [&](ValueId a) { return under_way_.contains(a); });
+  }
+  /// Whether a loop's body is waits for copies, then products and what feeds them, with sums that are carried and
+  /// nothing else: no thread but through its copies touches what the products under way read.
+  bool only_rotates(InstId id) const {
+    if (f_.inst(id).op != Op::loop) return false;
+    const auto& body = f_.blocks[f_.inst(id).blocks[0]];
+    std::vector<ValueId> sums;  // as they stand now, by the order they are carried in
+    for (const ValueId v : body.params) sums.push_back(f_.type(v).is_frag() ? v : kNone);
+    bool begun = false;
+    for (const InstId i : body.insts) {
+      const Func::Inst& inst = f_.inst(i);
+      const bool product = is_product(i), waits = is_wait(inst.op) && !begun;
+      if (inst.op == Op::yield) break;
+      if (!inst.blocks.empty() || !(moves_freely(i) || is_copy(i) || waits)) return false;
+      begun = begun || product;
+      for (const ValueId a : inst.args) {
+        const auto sum = a == kNone ? sums.end() : std::find(sums.begin(), sums.end(), a);
+        if ((sum != sums.end()) != (product && a == inst.args[2])) return false;
+        if (sum != sums.end()) *sum = inst.results[0];
+      }
+    }
+    const auto& yields = f_.inst(body.insts.back()).args;
+    for (size_t c = 0; c < yields.size(); c++)
+      if (sums[c + 1] != kNone && sums[c + 1] != yields[c]) return false;
+    return begun;
+  }
+  static bool is_wait(Op op) { return op == Op::async_wait || op == Op::matrix_publish || op == Op::barrier; }
+  void await_all(std::vector<InstId>& out) {
+    out.push_back(made(Op::matrix_wait, 0));
+    under_way_.clear();
   }
   static void flush(std::vector<InstId>& from, std::vector<InstId>& to) {
     to.insert(to.end(), from.begin(), from.end());
