@@ -29,6 +29,14 @@ struct Atom {
   bool constant_operands = true;  ///< a, b may be constants: false where a driver was seen to get them wrong
 };
 
+/// An instruction that brings 16-bit elements from shared memory to lanes that did not give their addresses. Layouts of
+/// a subgroup, over tiles whose last dimension is contiguous: which lane and slot gets an element, and which lane says
+/// where it is (its slots are one access).
+struct MatrixLoad {
+  std::string name;
+  Layout registers, addresses;
+};
+
 enum class Backend : uint8_t { ptx, spirv };
 
 struct Target {
@@ -49,7 +57,8 @@ struct Target {
   bool async_copy = false;         ///< global to shared memory without registers, in groups waited for by number
   bool overlapped_launch = false;  ///< a launch may start before the one in front has ended, and wait for it itself
   int ptx_isa = 0;                 ///< PTX: version times ten (63 = 6.3); 0 elsewhere
-  std::vector<Atom> atoms;         ///< in order of preference
+  std::vector<MatrixLoad> matrix_loads;  ///< in order of preference
+  std::vector<Atom> atoms;               ///< in order of preference
 };
 
 }  // namespace lathe

@@ -89,6 +89,8 @@ class Printer {
         return fmt::format("{}[{}]", list(i.args), i.attr.imm);
       case Op::shuffle_xor:
         return fmt::format("{} ^ {}", list(i.args), i.attr.imm);
+      case Op::load_matrix:
+        return fmt::format("{} \"{}\"", address(i), i.attr.name);
       case Op::load_global:
       case Op::load_shared:
         return address(i) + (i.args.size() > 1 ? " if " + value(i.args[1]) : "");

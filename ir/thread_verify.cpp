@@ -282,6 +282,8 @@ class Verifier {
         for (const BlockId b : i.blocks)
           if (!f_.blocks[b].params.empty()) return fault("a branch has parameters");
         return Unit{};
+      case Op::load_matrix:
+        return load_matrix(i);
       case Op::async_copy:
         return async_copy(i);
       case Op::async_wait:
@@ -376,6 +378,13 @@ class Verifier {
     TRY(offset(i));
     if (t != kI32 && t != kI32x2 && t != kI32x4) return fault("a copy is of 4, 8 or 16 bytes");
     return in_array(i, t);
+  }
+  Result<Unit> load_matrix(const Inst& i) {
+    const Type& t = i.attr.type;
+    TRY(offset(i));
+    if (t != kI32 && t != kI32x2 && t != kI32x4) return fault("1, 2 or 4 matrices are loaded");
+    if (f_.subgroup_size != 32) return fault("subgroups are not of 32");
+    return in_array(i, kI32x4);
   }
   Result<Unit> in_array(const Inst& i, const Type& t) {
     TRY(array_exists(i));

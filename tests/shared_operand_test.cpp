@@ -17,7 +17,7 @@ TEST_CASE("every element of b is at its descriptor's place, alone") {
       const auto plan = plan_mma({128, columns, k, types::f16, types::f32}, {4, 1, 1}, target, true);
       REQUIRE(plan);
       REQUIRE(plan->atom->b_in_shared);
-      const MemoryLayout memory = shared_operand(*plan, {columns, k}, 2);
+      const MemoryLayout memory = shared_operand({columns, k}, 2);
       const int64_t slots = plan->atom->layout_b.slots();
       std::set<int64_t> places;
       for (int64_t t = 0; t < 32; t++)

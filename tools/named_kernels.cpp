@@ -25,10 +25,12 @@ Result<Unit> take_schedule(Settings& settings, Schedule& s) {
     TRY(settings.take(names[i], value, 1, 32));
     s.split[i] = static_cast<int>(value);
   }
-  int64_t stages = s.stages, accumulator = s.factor_on_accumulator;
+  int64_t stages = s.stages, k_groups = s.k_groups, accumulator = s.factor_on_accumulator;
   TRY(settings.take("stages", stages, 1, 8));
+  TRY(settings.take("k_groups", k_groups, 1, 64));
   TRY(settings.take("acc", accumulator, 0, 1));
   s.stages = static_cast<int>(stages);
+  s.k_groups = static_cast<int>(k_groups);
   s.factor_on_accumulator = accumulator != 0;
   return Unit{};
 }

@@ -37,6 +37,7 @@ class Body {
   Result<Unit> frag_length(const Inst& inst);
   Result<Unit> no_frag_memory(const Inst& inst);
   Result<Unit> async(const Inst& inst);
+  Result<Unit> load_matrix(const Inst& inst);
   Result<Unit> mma_shared(const Inst& inst);
   Result<Unit> matrix_group(const Inst& inst);
   Result<Unit> launch_wait(const Inst& inst);

@@ -204,6 +204,13 @@ void Body::async_copy(const Inst& inst) {
   line(fmt::format("cp.async.{}.shared.global {}, [{}], {}, {};", bytes == 16 ? "cg" : "ca", to, from, bytes, read));
 }
 
+Result<Unit> Body::load_matrix(const Inst& inst) {
+  const Regs words = file_.fresh(inst.attr.type);
+  line(fmt::format("{} {{{}}}, {};", inst.attr.name, join(words), address(inst)));
+  regs_[inst.results[0]] = words;
+  return Unit{};
+}
+
 /// The registers that an instruction adds to in place: the value's own where nobody else reads it and no two are one.
 Regs Body::sums_of(ValueId v) {
   const InstId def = f_.values[v].def;

@@ -23,6 +23,13 @@ struct AtomRow {
   Features feature;
   int isa, subgroups = 1;
 };
+struct MatrixLoadRow {
+  const char *instruction, *registers, *addresses;
+};
+constexpr MatrixLoadRow kMatrixLoads[] = {
+#define PTX_MATRIX_LOAD(instruction, registers, addresses) {instruction, registers, addresses},
+#include "backends/ptx/atoms.def"
+};
 constexpr const char* kLayoutA = "16x16 T[8:m1 4:k2] S[2:k8 2:m8 2:k1]";  ///< of a subgroup's rows of a warpgroup's A
 constexpr AtomRow kAtoms[] = {
 #define PTX_ATOM(instruction, m, n, k, a, b, c, layout_a, layout_b, layout_c, feature, isa) \
@@ -80,6 +87,12 @@ Result<Target> ptx_target(std::string_view name) {
     if ((row->features & atom_row.feature) == 0) continue;
     TRY_ASSIGN(Atom atom, ptx::make_atom(atom_row));
     target.atoms.push_back(std::move(atom));
+  }
+  for (const ptx::MatrixLoadRow& load_row : ptx::kMatrixLoads) {
+    MatrixLoad load{.name = load_row.instruction};
+    TRY_ASSIGN(load.registers, parse_layout(load_row.registers));
+    TRY_ASSIGN(load.addresses, parse_layout(load_row.addresses));
+    target.matrix_loads.push_back(std::move(load));
   }
   append_fma_atoms(target);
   return target;

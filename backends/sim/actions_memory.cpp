@@ -218,6 +218,23 @@ void load_shared(Wave& w, const Step& s) {
   count_shared(w, s, shape);
 }
 
+void load_matrix(Wave& w, const Step& s) {
+  clear(w, s);
+  if (!w.together(s)) return;
+  const auto rows = 8 * static_cast<int>(s.result.count);
+  for (int row = 0; row < rows; row++) {
+    std::byte bytes[16];
+    const std::string why = w.group.shared.load(s.index, shared_at(w, s, row), bytes, w.access_together());
+    if (!why.empty()) return w.fail(s, row, why);
+    for (int word = 0; word < 4; word++) {
+      uint32_t raw = 0;
+      std::memcpy(&raw, bytes + 4 * word, 4);
+      w.result(s, static_cast<uint32_t>(row / 8))[row % 8 * 4 + word] = raw;
+    }
+  }
+  count_shared(w, s, {16, 4, (uint64_t{1} << rows) - 1});
+}
+
 void store_shared(Wave& w, const Step& s) {
   const Shape shape = shape_of(w, s, 2);
   std::byte bytes[16];

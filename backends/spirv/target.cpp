@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 namespace lathe {
 namespace {
@@ -14,10 +15,11 @@ constexpr int64_t kMaxSide = 1024;  // of an atom
 // ---- the fields, once for reading and writing. The structured binding stops compiling when a field is added.
 
 template <class T, class Visit>
+requires std::is_same_v<std::remove_const_t<T>, Target>
 void each_field(T& target, Visit visit) {
   auto& [name, backend, subgroup_size, fixed_subgroup_size, max_threads, shared_bytes, max_registers, f16_arithmetic,
          f16_storage, byte_storage, mma_f16_subnormals, rte_f16, preserve_f16_denorm, preserve_f32_denorm, rte_f32,
-         async_copy, overlapped_launch, ptx_isa, atoms] = target;
+         async_copy, overlapped_launch, ptx_isa, matrix_loads, atoms] = target;
   visit("name", name);
   visit("backend", backend);
   visit("subgroup_size", subgroup_size, 1, 128);
@@ -36,11 +38,22 @@ void each_field(T& target, Visit visit) {
   visit("async_copy", async_copy);
   visit("overlapped_launch", overlapped_launch);
   visit("ptx_isa", ptx_isa, 0, 999);
+  visit("matrix_loads", matrix_loads);
   visit("atoms", atoms);
 }
 
+template <class M, class Visit>
+requires std::is_same_v<std::remove_const_t<M>, MatrixLoad>
+void each_field(M& load, Visit visit) {
+  auto& [name, registers, addresses] = load;
+  visit("name", name);
+  visit("registers", registers);
+  visit("addresses", addresses);
+}
+
 template <class A, class Visit>
-void each_atom_field(A& atom, Visit visit) {
+requires std::is_same_v<std::remove_const_t<A>, Atom>
+void each_field(A& atom, Visit visit) {
   auto& [name, m, n, k, a, b, c, layout_a, layout_b, layout_c, source, subgroups, b_in_shared, constant_operands] =
       atom;
   visit("name", name);
@@ -83,11 +96,12 @@ struct Writer {
       if (backend == b) return text;
     return {};
   }
-  static Json json(const std::vector<Atom>& atoms) {
+  template <class V>
+  static Json json(const std::vector<V>& values) {
     Json list = Json::array();
-    for (const Atom& atom : atoms) {
+    for (const V& value : values) {
       Json one = Json::object();
-      each_atom_field(atom, Writer{one});
+      each_field(value, Writer{one});
       list.push_back(std::move(one));
     }
     return list;
@@ -157,7 +171,8 @@ struct Reader {
       if (j == text) return value = backend, Unit{};
     return bad_input("ptx or spirv is needed");
   }
-  static Result<Unit> read(const Json& j, std::vector<Atom>& value);
+  template <class V>
+  static Result<Unit> read(const Json& j, std::vector<V>& value);
 };
 
 template <class V, class EachField>
@@ -170,12 +185,12 @@ Result<Unit> read_object(const Json& j, V& value, EachField each) {
   return status;
 }
 
-Result<Unit> Reader::read(const Json& j, std::vector<Atom>& value) {
-  if (!j.is_array() || j.size() > kMaxAtoms)
-    return bad_input(fmt::format("a list of at most {} atoms is needed", kMaxAtoms));
+template <class V>
+Result<Unit> Reader::read(const Json& j, std::vector<V>& value) {
+  if (!j.is_array() || j.size() > kMaxAtoms) return bad_input(fmt::format("a list of at most {} is needed", kMaxAtoms));
   for (size_t a = 0; a < j.size(); a++) {
-    const auto atom = read_object(j[a], value.emplace_back(), [](Atom& at, Reader r) { each_atom_field(at, r); });
-    if (!atom) return bad_input(fmt::format("{}: {}", a, atom.error().text));
+    const auto one = read_object(j[a], value.emplace_back(), [](V& at, Reader r) { each_field(at, r); });
+    if (!one) return bad_input(fmt::format("{}: {}", a, one.error().text));
   }
   return Unit{};
 }
@@ -196,6 +211,11 @@ Result<Unit> check_layouts(const Target& t) {
         return bad_input(fmt::format("atoms: {}: {}: {} x {} over {} lanes without partial sums is needed", atom.name,
                                      map.field, map.shape[0], map.shape[1], t.subgroup_size));
   }
+  for (const MatrixLoad& load : t.matrix_loads)
+    for (const Layout* l : {&load.registers, &load.addresses})
+      if (l->rank() != 2 || l->shape() != load.registers.shape() || l->threads() != 32 || t.subgroup_size != 32 ||
+          l->partials() != 1 || l->slots() > 8)
+        return bad_input(fmt::format("matrix_loads: {}: two layouts of one tile over 32 lanes are needed", load.name));
   return Unit{};
 }
 

@@ -15,22 +15,6 @@ thread::Type Lowering::access_type(int64_t bits) {
 
 MemoryLayout Lowering::far_rows(const Coord& shape) { return row_major(shape, int64_t{1} << 24); }
 
-/// The slots of a thread, cut into accesses of neighbours in memory.
-std::vector<Access> Lowering::plan_accesses(const Layout& l, const MemoryLayout& m, int64_t max_elems) {
-  const int64_t elems = wide_access(l, m, max_elems).elems;
-  std::vector<std::pair<int64_t, int64_t>> by_address;
-  for (int64_t s = 0; s < l.slots(); s++) by_address.push_back({m.address(l.at(0, s)), s});
-  std::sort(by_address.begin(), by_address.end());
-  std::vector<Access> out;
-  for (size_t i = 0; i < by_address.size(); i += static_cast<size_t>(elems)) {
-    Access a;
-    for (size_t e = i; e < i + static_cast<size_t>(elems); e++) a.slots.push_back(by_address[e].second);
-    a.first = l.at(0, a.slots[0]);
-    out.push_back(a);
-  }
-  return out;
-}
-
 bool Lowering::rows_aligned(ValueId view) const {
   const tile::Param& p = *views_.at(view);
   return p.workspace ? type(view).shape.back() * type(view).elem.bits % 128 == 0 : options_.aligned;

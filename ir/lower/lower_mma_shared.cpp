@@ -14,20 +14,12 @@ constexpr int64_t kPieceBytes = 16, kRowsRound = 8;
 
 /// Panels of 64 elements of k, each a row of 128 bytes for every column of b; 16-byte piece p of row r stands at
 /// p ^ (r % 8). (PTX manual, matrix descriptors: k-major, 128-byte swizzle.) The tile of the room is b transposed.
-MemoryLayout shared_operand(const MmaPlan& plan, const Coord& shape, int64_t elem_bytes) {
+MemoryLayout shared_operand(const Coord& shape, int64_t elem_bytes) {
   const int64_t row = kRowBytes / elem_bytes, panel = shape[0] * row, piece = kPieceBytes / elem_bytes;
-  MemoryLayout m;
-  m.shape = shape;
-  m.modes.push_back({shape[0], 0, 1, row});
-  for (const Renumber& digit : plan.k_order) {  // `from`: k as the instructions count it
-    const int64_t inside = std::clamp<int64_t>(row / digit.from, 1, digit.n);
-    if (inside > 1) m.modes.push_back({inside, 1, digit.to, digit.from});
-    if (digit.n > inside)
-      m.modes.push_back({digit.n / inside, 1, digit.to * inside, digit.from * inside / row * panel});
-  }
   const auto log2 = [](int64_t v) { return std::countr_zero(static_cast<uint64_t>(v)); };
-  m.swizzle = {log2(kRowsRound), log2(piece), log2(row)};
-  return m;
+  return {.shape = shape,
+          .modes = {{shape[0], 0, 1, row}, {row, 1, 1, 1}, {shape[1] / row, 1, row, panel}},
+          .swizzle = {log2(kRowsRound), log2(piece), log2(row)}};
 }
 
 /// Every room that the token may be: a loop that rotates its tokens hands on all of them.
@@ -62,7 +54,7 @@ void Lowering::find_shared_operands() {
     if (i.op != tile::Op::mma || token == kNone) return;
     const auto plan = tile::plan_of(f_, i, t_);
     if (!plan || !plan->atom->b_in_shared) return;
-    for (const InstId room : rooms_behind(token)) shared_operands_[room] = *plan;
+    shared_operands_.merge(rooms_behind(token));
     stay_shared_.insert({i.args[1], f_.def(i.args[1])->args[0]});
   });
 }

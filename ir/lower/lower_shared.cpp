@@ -18,12 +18,13 @@ constexpr int64_t kSubgroupBarrierCost = 8;  ///< in phases of shared memory
 struct Exchange {
   std::vector<int> order;
   MemoryLayout memory;
-  int64_t write_elems = 1, read_elems = 1;
-  int64_t cost = -1;  ///< instructions and phases, without barriers
+  int64_t write_elems = 1;
+  SharedRead read;
+  int64_t cost = -1;  ///< phases, without barriers
 };
 
 /// The cheapest of a few orders and pitches for tile memory written as `from` and read as `to`.
-Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, int lanes) {
+Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, const Target& t) {
   Exchange best;
   const int rank = from.rank();
   for (int last = rank - 1; last >= 0; last--) {
@@ -37,9 +38,9 @@ Exchange plan_exchange(const Layout& from, const Layout& to, int elem_bytes, int
       if (pad_bytes % elem_bytes) continue;
       e.memory = row_major(w.shape(), columns + pad_bytes / elem_bytes);
       e.write_elems = wide_access(w, e.memory, most).elems;
-      e.read_elems = wide_access(r, e.memory, most).elems;
-      e.cost = bank_phases(w, e.memory, e.write_elems, elem_bytes, lanes) * (w.slots() / e.write_elems) +
-               bank_phases(r, e.memory, e.read_elems, elem_bytes, lanes) * (r.slots() / e.read_elems);
+      e.read = plan_shared_read(t, r, e.memory, elem_bytes * 8, most);
+      e.cost = bank_phases(w, e.memory, e.write_elems, elem_bytes, t.subgroup_size) * (w.slots() / e.write_elems) +
+               e.read.phases;
       if (best.cost < 0 || e.cost < best.cost) best = e;
     }
   }
@@ -135,7 +136,7 @@ Result<TileRegs> Lowering::exchange(const TileRegs& from, const Layout& to) {
   TileRegs regs = from;
   spread_fragments(regs);
   if (const auto near = within_subgroup(from.layout, to, t_.subgroup_size)) {
-    const Exchange memory = plan_exchange(near->from, near->to, std::max(1, from.elem.bits / 8), t_.subgroup_size);
+    const Exchange memory = plan_exchange(near->from, near->to, std::max(1, from.elem.bits / 8), t_);
     if (const auto shuffled = through_shuffles(regs, *near, to, memory.cost + kSubgroupBarrierCost)) return *shuffled;
     // The same trip, by each subgroup in memory of its own.
     regs.layout = near->from;
@@ -158,11 +159,11 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
     for (int64_t s = 0; s < from.slots(); s++) wide.push_back(convert_scalar(element(from, s), from.elem, types::i32));
     from = assemble(types::i32, from.layout, wide);
   }
-  const Exchange e = plan_exchange(without_partials(from.layout), to, bytes, t_.subgroup_size);
-  const Layout w = transpose(from.layout, e.order), r = transpose(to, e.order);
+  const Exchange e = plan_exchange(without_partials(from.layout), to, bytes, t_);
+  const Layout w = transpose(from.layout, e.order);
   const int64_t copy_bytes = (e.memory.span() * bytes + 15) / 16 * 16;
   const uint32_t id = array("exchange", copy_bytes * copies * (owned ? out_.subgroups : 1),
-                            static_cast<int>(std::min(e.write_elems, e.read_elems)) * bytes, owned);
+                            static_cast<int>(std::min(e.write_elems, own_elems(e.read))) * bytes, owned);
   const ValueId base = owned ? slice_base(id) : b_.i32(0);
   before_write(id);
   ValueId write_at = emit(Op::add, {base, thread_bytes(w, e.memory, bytes)});
@@ -186,20 +187,18 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   pending_writes_[id] = true;
 
   before_read(id);
-  const ValueId read_at = emit(Op::add, {base, thread_bytes(r, e.memory, bytes)});
-  const auto accesses = plan_accesses(r, e.memory, e.read_elems);
-  std::vector<ValueId> elements(static_cast<size_t>(r.slots()), kNone);
-  for (int64_t c = 0; c < copies; c++)
-    for (const Access& a : accesses) {
-      const auto n = static_cast<int64_t>(a.slots.size());
-      thread::Attr attr{
-          .type = access_type(n * stored.bits), .imm = e.memory.address(a.first) * bytes + c * copy_bytes, .index = id};
-      const auto some = elements_of_words(split_words(emit(Op::load_shared, {read_at}, attr)), stored, n);
+  std::vector<ValueId> elements(static_cast<size_t>(to.slots()), kNone);
+  for (int64_t c = 0; c < copies; c++) {
+    const auto loaded = read_shared(e.read, e.memory, stored.bits, id, base, c * copy_bytes);
+    for (size_t a = 0; a < loaded.size(); a++) {
+      const auto& slots = e.read.accesses[a].slots;
+      const auto some = elements_of_words(split_words(loaded[a]), stored, static_cast<int64_t>(slots.size()));
       for (size_t k = 0; k < some.size(); k++) {
-        ValueId& sum = elements[static_cast<size_t>(a.slots[k])];
+        ValueId& sum = elements[static_cast<size_t>(slots[k])];
         sum = sum == kNone ? some[k] : emit(Op::add, {sum, some[k]});
       }
     }
+  }
   pending_reads_[id] = true;
   if (owned || loop_depth_ == 0) array_depth_[id] = -1;
   if (as_words)
@@ -211,6 +210,20 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
 Result<ValueId> Lowering::combine(tile::ReduceKind kind, lathe::Type elem, ValueId a, ValueId b) {
   constexpr tile::Op ops[] = {tile::Op::add, tile::Op::max, tile::Op::min};
   return elementwise(ops[static_cast<size_t>(kind)], elem, {a, b});
+}
+
+std::vector<ValueId> Lowering::read_shared(const SharedRead& r, const MemoryLayout& m, int elem_bits, uint32_t array,
+                                           ValueId base, int64_t offset) {
+  const ValueId from = emit(Op::add, {base, thread_bytes(r.place, m, elem_bits / 8)});
+  std::vector<ValueId> loaded;
+  for (const Access& a : r.accesses) {
+    const auto bits = static_cast<int64_t>(a.slots.size()) * elem_bits;
+    thread::Attr attr{.imm = m.address(a.first) * elem_bits / 8 + offset, .index = array};
+    attr.type = r.load ? thread::kI32.with_lanes(static_cast<int>(bits / 32)) : access_type(bits);
+    if (r.load) attr.name = r.load->name;
+    loaded.push_back(emit(r.load ? Op::load_matrix : Op::load_shared, {from}, attr));
+  }
+  return loaded;
 }
 
 /// Lane sums, then shuffles over the digits inside a subgroup, then shared memory for those above it.

@@ -1,6 +1,6 @@
 // Tiles that travel by asynchronous copies. A token is the offset of its room in a shared array, so a loop that rotates
 // its tokens rotates a ring of rooms. Copies are ordered by waits alone where each thread reads what it copied (packed
-// tiles), by a barrier a turn where others read it.
+// tiles), by a barrier a turn where others read it, of the subgroup where nobody outside it does.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -43,35 +43,33 @@ Lowering::Room Lowering::room_of(ValueId token) const {
   if (type(made.args[0]).packed) {
     const int64_t lane_bytes = t.layout->slots() * t.elem.bits / 8;
     out.bytes = lane_bytes * threads();
-    out.read_elems = kCopyBytes * 8 / t.elem.bits;
+    out.access_bytes = packed_.at(name(made.args[0])).piece_bytes();
     return out;
   }
   const int elem_bytes = t.elem.bits / 8;
-  if (const auto product = shared_operands_.find(first_room(token)); product != shared_operands_.end()) {
-    out.memory = shared_operand(product->second, t.shape, elem_bytes);
-    out.copy_elems = 1;
-    for (const Renumber& digit : product->second.k_order)
-      if (digit.from == out.copy_elems && digit.to == digit.from && digit.from * elem_bytes < kCopyBytes)
-        out.copy_elems *= digit.n;
+  const int64_t vec = kCopyBytes / elem_bytes;
+  out.copy_elems = vec;
+  if (shared_operands_.contains(first_room(token))) {
+    out.memory = shared_operand(t.shape, elem_bytes);
     out.copy = tile::coalesced_runs(t.shape, out.copy_elems, threads());
     out.align = kSharedOperandAlign;
     out.bytes = (out.memory.span() * elem_bytes + out.align - 1) / out.align * out.align;
-    out.read_elems = out.copy_elems;
     return out;
   }
-  const int64_t vec = kCopyBytes / elem_bytes;
-  out.copy_elems = vec;
-  out.copy = tile::coalesced_runs(t.shape, vec, threads());
+  const auto own = tile::runs_of_subgroups(*t.layout, vec, t_.subgroup_size);
+  out.own = own.has_value();
+  out.copy = own ? *own : tile::coalesced_runs(t.shape, vec, threads());
   int64_t best = -1;
   for (const int64_t pad : {0, 16, 32, 64}) {
     const MemoryLayout m = row_major(t.shape, t.shape.back() + pad / elem_bytes);
-    const int64_t elems = wide_access(*t.layout, m, vec).elems;
-    const int64_t cost = bank_phases(*t.layout, m, elems, elem_bytes, t_.subgroup_size) * (t.layout->slots() / elems) +
-                         bank_phases(out.copy, m, vec, elem_bytes, t_.subgroup_size) * (out.copy.slots() / vec);
+    const SharedRead read = plan_shared_read(t_, *t.layout, m, t.elem.bits, vec);
+    const int64_t cost =
+        read.phases + bank_phases(out.copy, m, vec, elem_bytes, t_.subgroup_size) * (out.copy.slots() / vec);
     if (best >= 0 && cost >= best) continue;
     best = cost;
     out.memory = m;
-    out.read_elems = elems;
+    out.read = read;
+    out.access_bytes = own_elems(read) * elem_bytes;
   }
   out.bytes = (out.memory.span() * elem_bytes + kCopyBytes - 1) / kCopyBytes * kCopyBytes;
   return out;
@@ -103,7 +101,7 @@ Result<Unit> Lowering::room(const Inst& i) {
       align = std::max(align, room.align);
       room_places_[other] = {0, bytes};
       bytes += room.bytes;
-      access = std::min(access, room.read_elems * type(token).elem.bits / 8);
+      access = std::min(access, room.access_bytes);
     }
     const uint32_t array_id = array("rooms", bytes, static_cast<int>(access));
     out_.shared[array_id].align = std::max(out_.shared[array_id].align, align);
@@ -156,28 +154,27 @@ Result<Unit> Lowering::issue_plain(const Inst& i) {
 /// Each thread's pieces: [piece][thread].
 Result<Unit> Lowering::issue_packed(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
-  const PackedLayout& p = packed_.at(name(i.args[0]));
-  if (p.piece_bytes() != kCopyBytes)
-    return internal_error(fmt::format("{}: pieces of {} bytes are not copied", name(i.args[0]), p.piece_bytes()));
-  const ValueId thread = emit(Op::thread_id, {}, {.type = thread::kI32});
-  const ValueId to = emit(Op::add, {scalars_.at(i.args.back()), emit(Op::mul, {thread, b_.i32(kCopyBytes)})});
+  const int64_t piece = packed_.at(name(i.args[0])).piece_bytes();
+  const ValueId to = thread_piece(i.args.back(), piece);
   int64_t at = 0;
   return packed_pieces(i, t, [&](ValueId address, int64_t imm, ValueId inside) {
     b_.effect(Op::async_copy, {to, emit(Op::add, {address, b_.i64(imm)}), inside},
-              {.type = thread::kI32x4, .imm = at, .index = array_of(i.results[0])});
-    at += kCopyBytes * threads();
+              {.type = access_type(piece * 8), .imm = at, .index = array_of(i.results[0])});
+    at += piece * threads();
   });
+}
+
+/// i32 bytes: where this thread's first piece of a room is.
+ValueId Lowering::thread_piece(ValueId token, int64_t piece) {
+  const ValueId thread = emit(Op::thread_id, {}, {.type = thread::kI32});
+  return emit(Op::add, {scalars_.at(token), emit(Op::mul, {thread, b_.i32(piece)})});
 }
 
 Result<Unit> Lowering::wait(const Inst& i) {
   const bool packed = type(f_.insts[first_room(i.args[0])].args[0]).packed;
   if (!waited_) b_.effect(Op::async_wait, {}, {.imm = i.attr.imm});
   waited_ = true;
-  if (!packed && !shown_) {
-    if (!shared_operands_.empty()) b_.effect(Op::matrix_publish, {});
-    barrier();
-    shown_ = true;
-  }
+  if (!packed) show(room_of(i.args[0]).own ? Shown::subgroup : Shown::workgroup);
   if (type(i.args[0]).layout != type(i.results[0]).layout) return internal_error("wait: a token of another layout");
   if (stay_shared_.contains(i.results[0])) return Unit{};
   tiles_[i.results[0]] = packed ? read_packed(i) : read_plain(i);
@@ -185,31 +182,30 @@ Result<Unit> Lowering::wait(const Inst& i) {
   return Unit{};
 }
 
+void Lowering::show(Shown to) {
+  if (shown_ >= to) return;
+  shown_ = to;
+  if (to == Shown::subgroup) return b_.effect(Op::barrier_subgroup, {});
+  if (!shared_operands_.empty()) b_.effect(Op::matrix_publish, {});
+  barrier();
+}
+
 TileRegs Lowering::read_plain(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const Room room = room_of(i.args[0]);
-  const int elem_bytes = t.elem.bits / 8;
-  const ValueId from = emit(Op::add, {scalars_.at(i.args[0]), thread_bytes(*t.layout, room.memory, elem_bytes)});
-  const auto accesses = plan_accesses(*t.layout, room.memory, room.read_elems);
-  std::vector<ValueId> loaded;
-  for (const Access& a : accesses)
-    loaded.push_back(emit(Op::load_shared, {from},
-                          {.type = access_type(static_cast<int64_t>(a.slots.size()) * t.elem.bits),
-                           .imm = room.memory.address(a.first) * elem_bytes,
-                           .index = array_of(i.args[0])}));
-  return gather(t.elem, *t.layout, accesses, loaded);
+  const auto loaded = read_shared(room.read, room.memory, t.elem.bits, array_of(i.args[0]), scalars_.at(i.args[0]));
+  return gather(t.elem, *t.layout, room.read.accesses, loaded);
 }
 
 TileRegs Lowering::read_packed(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const PackedLayout& p = packed_.at(name(f_.insts[first_room(i.args[0])].args[0]));
-  const ValueId thread = emit(Op::thread_id, {}, {.type = thread::kI32});
-  const ValueId from = emit(Op::add, {scalars_.at(i.args[0]), emit(Op::mul, {thread, b_.i32(kCopyBytes)})});
+  const int64_t piece = p.piece_bytes(), step = piece * threads();
+  const ValueId from = thread_piece(i.args[0], piece);
   std::vector<ValueId> words;
-  const int64_t step = kCopyBytes * threads();
   for (int64_t at = 0; at < room_of(i.args[0]).bytes; at += step) {
-    const auto some =
-        split_words(emit(Op::load_shared, {from}, {.type = thread::kI32x4, .imm = at, .index = array_of(i.args[0])}));
+    const auto some = split_words(
+        emit(Op::load_shared, {from}, {.type = access_type(piece * 8), .imm = at, .index = array_of(i.args[0])}));
     words.insert(words.end(), some.begin(), some.end());
   }
   return packed_tile(p, t, words);

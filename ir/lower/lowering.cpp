@@ -97,7 +97,8 @@ Result<Unit> Lowering::inst(const Inst& i) {
       return issue(i);
     case tile::Op::commit:
       b_.effect(Op::async_commit, {});
-      waited_ = shown_ = false;
+      waited_ = false;
+      shown_ = Shown::nobody;
       return Unit{};
     case tile::Op::wait:
       return wait(i);
@@ -229,7 +230,8 @@ Result<Unit> Lowering::loop(const Inst& i) {
   everything_pending();
   const TouchedViews before = touched_views_;
   touch_views_of(i.blocks[0]);
-  waited_ = shown_ = false;
+  waited_ = false;
+  shown_ = Shown::nobody;
   const bool awaited = launch_awaited_;
   TRY(block(i.blocks[0]));
   launch_awaited_ = awaited;  // it may have had no turn

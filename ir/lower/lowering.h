@@ -6,6 +6,7 @@
 
 #include "ir/lower/fragment_slice.h"
 #include "ir/lower/lower.h"
+#include "ir/lower/shared_read.h"
 #include "ir/lower/subgroup_exchange.h"
 
 namespace lathe {
@@ -25,16 +26,10 @@ struct TileRegs {
   int64_t slots() const { return layout.slots(); }
 };
 
-/// One memory access of a thread: slots in memory order, and the coordinates of the first.
-struct Access {
-  std::vector<int64_t> slots;
-  Coord first;
-};
-
 constexpr int64_t kSharedOperandAlign = 1024;
 /// How shared memory holds a tile [columns of b, k] that a matrix instruction reads as operand b, from a multiple of
 /// kSharedOperandAlign bytes on.
-MemoryLayout shared_operand(const MmaPlan& plan, const Coord& shape, int64_t elem_bytes);
+MemoryLayout shared_operand(const Coord& shape, int64_t elem_bytes);
 
 /// Elements one access of a plain row may move: by the alignment of rows, and the multiple its index is of.
 int64_t widest(lathe::Type elem, bool aligned, int64_t multiple);
@@ -104,7 +99,6 @@ class Lowering {
 
   // ---- lower_memory.cpp
   static MemoryLayout far_rows(const Coord& shape);  ///< rows of a view: whatever their pitch, no run crosses them
-  std::vector<Access> plan_accesses(const Layout& l, const MemoryLayout& m, int64_t max_elems);
   struct ViewAddress {
     ValueId base;                       ///< i64: address of the tile's first element
     std::vector<ValueId> stride_bytes;  ///< i64, kNone: the last dimension (elements are neighbours)
@@ -157,6 +151,9 @@ class Lowering {
   void before_write(uint32_t array);
   void before_read(uint32_t array);
   void wait_for(uint32_t array);
+  /// What each access of `r` brings from `base` (i32 bytes) on.
+  std::vector<ValueId> read_shared(const SharedRead& r, const MemoryLayout& m, int elem_bits, uint32_t array,
+                                   ValueId base, int64_t offset = 0);
   ValueId slice_base(uint32_t array);                                                ///< i32 bytes
   ValueId thread_bytes(const Layout& l, const MemoryLayout& m, int64_t elem_bytes);  ///< i32: the thread's part
   void barrier();
@@ -164,12 +161,14 @@ class Lowering {
   // ---- lower_tokens.cpp: tiles that travel by asynchronous copies
   /// Where the tiles of one `room` lie in shared memory, and who copies and reads what.
   struct Room {
-    int64_t bytes = 0;    ///< a multiple of 16
+    int64_t bytes = 0;  ///< a multiple of 16
+    int64_t access_bytes = 16;
     MemoryLayout memory;  ///< of a plain tile; a packed one has its threads' pieces side by side
     Layout copy;
     int64_t copy_elems = 0;  ///< that one copy brings
-    int64_t read_elems = 0;
+    SharedRead read;         ///< of a plain tile that enters registers
     int64_t align = 16;
+    bool own = false;  ///< each subgroup copies what it reads, and nobody else reads it
   };
   struct RoomPlace {
     uint32_t array;
@@ -182,7 +181,10 @@ class Lowering {
   Result<Unit> issue(const Inst& i);
   Result<Unit> issue_plain(const Inst& i);
   Result<Unit> issue_packed(const Inst& i);
+  ValueId thread_piece(ValueId token, int64_t piece);
   Result<Unit> wait(const Inst& i);
+  enum class Shown : uint8_t { nobody, subgroup, workgroup };
+  void show(Shown to);
   TileRegs read_plain(const Inst& i);
   TileRegs read_packed(const Inst& i);
   void end_pipeline(const Inst& loop);
@@ -269,8 +271,8 @@ class Lowering {
   Result<Unit> mma_shared(const Inst& i, const MmaPlan& plan);
   ValueId thread_swizzled(const Layout& l, const MemoryLayout& m, int64_t elem_bytes);
   ValueId swizzled(ValueId mine, const MemoryLayout& m, const Coord& first, int64_t elem_bytes, int64_t& imm);
-  std::map<InstId, MmaPlan> shared_operands_;  ///< by the first room of their tokens
-  std::set<ValueId> stay_shared_;              ///< tiles that no register holds
+  std::set<InstId> shared_operands_;  ///< the first rooms of their tokens
+  std::set<ValueId> stay_shared_;     ///< tiles that no register holds
 
   // ---- lower_opaque.cpp
   /// A slice in use, from the first write to the last read.
@@ -323,8 +325,9 @@ class Lowering {
   std::set<uint32_t> owned_;             ///< arrays of slices: no subgroup sees another's
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
-  bool launch_awaited_ = false;          ///< what other launches write may be read
-  bool waited_ = false, shown_ = false;  ///< since the last commit: for the copies; for those of all threads
+  bool launch_awaited_ = false;  ///< what other launches write may be read
+  bool waited_ = false;          ///< for the copies since the last commit
+  Shown shown_ = Shown::nobody;  ///< to whom the waited copies were
 };
 
 }  // namespace lathe

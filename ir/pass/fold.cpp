@@ -98,9 +98,8 @@ void Folder::constant_inst(InstId id) {
 /// Constant offsets of an address go into the immediate, decided predicates away. True when nothing is left of it.
 bool Folder::memory(InstId id) {
   Inst& i = f_.inst(id);
-  if (i.op != Op::load_global && i.op != Op::load_shared && i.op != Op::store_global && i.op != Op::store_shared)
-    return false;
-  const bool shared = i.op == Op::load_shared || i.op == Op::store_shared;
+  const bool shared = i.op == Op::load_shared || i.op == Op::load_matrix || i.op == Op::store_shared;
+  if (!shared && i.op != Op::load_global && i.op != Op::store_global) return false;
   const auto offset = with_constant(i.args[0], Op::add);
   // A shared offset without its constant must still be an offset: no target may see it pass through a negative value.
   if (offset && (!shared || facts_.nonnegative(offset->base)) && fits(i.attr.imm, offset->by)) {

@@ -67,6 +67,7 @@ class Folder {
   Folded shl(ValueId x, int64_t k);
   Folded shr_u(ValueId x, int64_t k);
   Folded divide(Op op, ValueId x, ValueId y);
+  Folded signed_shift(ValueId x, int64_t by);
   Folded remainder(Op op, ValueId x, ValueId y);
   Folded extreme(Op op, ValueId x, ValueId y);
   Folded bitwise(Op op, ValueId x, ValueId y);

@@ -160,7 +160,8 @@ Folder::Folded Folder::divide(Op op, ValueId x, ValueId y) {
   if (c && *c == 1) return x;
   if (t.lanes != 1) return std::nullopt;
   const Range rx = facts_.range(x), ry = facts_.range(y);
-  if (op == Op::div_s) return rx.lo >= 0 && ry.lo > 0 ? Folded(make(Op::div_u, t, {x, y})) : std::nullopt;
+  if (op == Op::div_s && rx.lo >= 0 && ry.lo > 0) return make(Op::div_u, t, {x, y});
+  if (op == Op::div_s) return c && *c > 0 ? signed_shift(x, *c) : std::nullopt;
   if (rx.lo >= 0 && ry.lo > rx.hi) return constant(t, 0);
   if (!c) return std::nullopt;
   if (const auto k = log2_of(t.scalar, *c)) return make(Op::shr_u, t, {x, constant(kI32, *k)});
@@ -168,6 +169,18 @@ Folder::Folded Folder::divide(Op op, ValueId x, ValueId y) {
       inner && *c > 0 && inner->by > 0 && inner->by % *c == 0 && did_not_wrap(x, inner->base))
     return make(Op::mul, t, {inner->base, constant(t, inner->by / *c)});
   return std::nullopt;
+}
+
+/// x / 2^k toward zero: of a negative x that 2^k does not divide, a shift alone would give one less.
+Folder::Folded Folder::signed_shift(ValueId x, int64_t by) {
+  const Type t = type(x);
+  const auto k = log2_of(t.scalar, by);
+  if (!k) return std::nullopt;
+  const auto shift = [&](Op op, ValueId v, int64_t n) { return make(op, t, {v, constant(kI32, n)}); };
+  if (facts_.multiple(x) % by == 0) return shift(Op::shr_s, x, *k);
+  const int bits_of_t = bits(t.scalar);
+  const ValueId missing = shift(Op::shr_u, shift(Op::shr_s, x, bits_of_t - 1), bits_of_t - *k);
+  return shift(Op::shr_s, make(Op::add, t, {x, missing}), *k);
 }
 
 Folder::Folded Folder::remainder(Op op, ValueId x, ValueId y) {

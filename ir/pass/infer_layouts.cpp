@@ -262,9 +262,23 @@ class Inference {
       const Type& view = f_.type(inst.args[0]);
       const ValueId r = inst.results[0];
       if (view.packed || view.form == Form::shared || pinned_.contains(r) || !worth_exchange(f_.type(r))) continue;
-      if (copies_over_subgroups(*f_.type(r).layout) > 1 || wasteful(f_.type(r), 4))
+      if (const auto rows = for_matrix_loads(f_.type(r))) {
+        f_.values[r].type.layout = rows;
+      } else if (copies_over_subgroups(*f_.type(r).layout) > 1 || wasteful(f_.type(r), 4)) {
         f_.values[r].type.layout = direct(f_.type(r));
+      }
     }
+  }
+  /// Whole pieces of what each subgroup needs, where matrix loads then bring them to their lanes and the lanes' own
+  /// loads would be narrow; none elsewhere.
+  std::optional<Layout> for_matrix_loads(const Type& t) const {
+    const int64_t vec = 128 / t.elem.bits;
+    const bool reach =
+        t.elem.bits == 16 && std::any_of(t_.matrix_loads.begin(), t_.matrix_loads.end(),
+                                         [&](const MatrixLoad& m) { return fit(*t.layout, m.registers, {}); });
+    if (!reach || 2 * wide_access(*t.layout, row_major(t.shape, int64_t{1} << 24), vec).elems >= vec)
+      return std::nullopt;
+    return runs_of_subgroups(*t.layout, vec, t_.subgroup_size);
   }
   Layout direct(const Type& t) const { return coalesced(t.shape, t.elem.bits, threads_); }
   /// Large enough to gain from a trip through shared memory, small enough to make it.

@@ -127,6 +127,25 @@ Layout coalesced_runs(const Coord& shape, int64_t vec, int64_t threads) {
   return Layout(shape, T, outer);
 }
 
+std::optional<Layout> runs_of_subgroups(const Layout& l, int64_t vec, int64_t subgroup_size) {
+  std::vector<Mode> above;
+  Coord box = l.shape();
+  int64_t subgroups = l.threads() / subgroup_size;
+  for (size_t i = 0; i < l.T().size() && subgroups > 1; i++) {
+    const Mode& m = l.T()[i];
+    if (m.d < 0 || subgroups % m.n) return std::nullopt;
+    above.push_back(m);
+    box[static_cast<size_t>(m.d)] /= m.n;
+    subgroups /= m.n;
+  }
+  const bool outermost =
+      std::all_of(above.begin(), above.end(), [&](const Mode& m) { return m.w % box[static_cast<size_t>(m.d)] == 0; });
+  if (!outermost || l.partials() > 1 || box.back() % vec) return std::nullopt;
+  const Layout inner = coalesced_runs(box, vec, subgroup_size);
+  above.insert(above.end(), inner.T().begin(), inner.T().end());
+  return Layout::make(l.shape(), above, inner.S());
+}
+
 double sector_ratio(const Layout& l, int elem_bits, int64_t subgroup_size) {
   constexpr int64_t kSectorBits = 256;
   const MemoryLayout rows = row_major(l.shape(), int64_t{1} << 24);

@@ -21,7 +21,8 @@ Layout subgroup_layout(const std::array<int, 3>& split, int dim_m, int dim_n, in
 }
 
 /// The renumbering of K described in the header, for `steps` atoms of extent ak in each of `parts` subgroups.
-std::vector<Renumber> k_order(const Atom& atom, int64_t steps, int64_t parts) {
+std::vector<Renumber> k_order(const Atom& atom, int64_t steps, int64_t parts, bool kept) {
+  if (kept) return {{atom.k * steps * parts, 1, 1}};
   const int64_t ak = atom.k, wanted = std::max<int64_t>(1, 128 / atom.b.bits);
   std::vector<Renumber> chain;
   int64_t next = 1;
@@ -66,6 +67,12 @@ namespace {
 
 bool has_types(const Atom& atom, const MmaShape& s) { return atom.a == s.ab && atom.b == s.ab && atom.c == s.c; }
 
+/// An instruction that reads b from shared memory takes pieces of it as they lie there. What another one reads has the
+/// same order, for both read the same stored a.
+bool keeps_k(const Target& t, const MmaShape& s) {
+  return std::any_of(t.atoms.begin(), t.atoms.end(), [&](const Atom& a) { return a.b_in_shared && has_types(a, s); });
+}
+
 /// Whole groups of subgroups that share their b, and whole panels of it.
 bool shares_b(const Atom& atom, const MmaShape& s, const std::array<int, 3>& split) {
   constexpr int64_t kPanelBits = 1024;
@@ -86,8 +93,8 @@ Result<MmaPlan> plan_mma(const MmaShape& s, const std::array<int, 3>& split, con
     const Layout a = subgroup_layout(split, 0, -1, 1, Mode::kReplicate) * local({p.walk_m, p.walk_k}) * operand_a(atom);
     const Layout b = subgroup_layout(split, -1, 1, 0, Mode::kReplicate) * local({p.walk_k, p.walk_n}) * atom.layout_b;
     p.c = subgroup_layout(split, 0, 1, -1, Mode::kPartial) * local({p.walk_m, p.walk_n}) * atom.layout_c;
-    p.k_order = k_order(atom, p.walk_k, split[2]);
-    const auto a2 = permute_dim(a, 1, p.k_order), b2 = permute_dim(b, 0, p.k_order);
+    const auto order = k_order(atom, p.walk_k, split[2], keeps_k(target, s));
+    const auto a2 = permute_dim(a, 1, order), b2 = permute_dim(b, 0, order);
     if (!a2 || !b2) return internal_error(fmt::format("{}: k cannot be renumbered", atom.name));
     p.a = *a2;
     p.b = *b2;

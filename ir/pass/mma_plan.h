@@ -17,12 +17,12 @@ struct MmaShape {
 /// Slot numbers are fixed by construction: with walk_x atoms a subgroup along each dimension,
 ///   a: (im * walk_k + ik) * la + i      b: (ik * walk_n + in) * lb + i      c: (im * walk_n + in) * lc + i
 /// K is renumbered (alike in a and b) so that a lane's elements of b are neighbours in k: first the slots of one atom,
-/// then of as many steps as fill 16 bytes, then the lanes, then the other steps, then the subgroups.
+/// then of as many steps as fill 16 bytes, then the lanes, then the other steps, then the subgroups. It keeps its order
+/// where the target has an instruction that reads b from shared memory.
 struct MmaPlan {
   const Atom* atom = nullptr;
   int64_t walk_m = 1, walk_n = 1, walk_k = 1;
-  std::vector<Renumber> k_order;  ///< k: weights as the atoms count it, and as the tile does
-  Layout a, b, c;                 ///< c is partial when the subgroups divide k
+  Layout a, b, c;  ///< c is partial when the subgroups divide k
 
   /// Of an mma_scaled with `columns` factors a row over `parts` subgroups along k: runs of steps between two foldings.
   int64_t runs(int64_t columns, int64_t parts) const { return std::max<int64_t>(1, columns / parts); }

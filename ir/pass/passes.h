@@ -29,7 +29,7 @@ void pipeline(Func& f);
 /// room, where the target has such copies. The others become loads whose tiles the loop carries in registers.
 /// aligned: LowerOptions::aligned. in_registers: views that are not to be copied.
 void choose_transport(Func& f, const Target& t, bool aligned, const std::set<std::string>& in_registers = {});
-/// Packed views that are copied although their pieces are under 16 bytes.   needs: infer_layouts.
+/// Packed views that are copied although a lane's pieces are under 4 bytes.   needs: infer_layouts.
 Result<std::set<std::string>> copies_too_small(const Func& f, const Target& t);
 
 /// A number that divides the i64 scalar v for certain; 0, which every number divides, for the constant 0.
@@ -73,6 +73,10 @@ Layout coalesced(const Coord& shape, int elem_bits, int64_t threads);
 
 /// The same with `vec` neighbours a thread at a time; vec divides the last extent.
 Layout coalesced_runs(const Coord& shape, int64_t vec, int64_t threads);
+
+/// The same, by each subgroup what it holds of `l`; none where another holds an element of it too, or its elements are
+/// no box.
+std::optional<Layout> runs_of_subgroups(const Layout& l, int64_t vec, int64_t subgroup_size);
 
 /// Bytes of 32-byte memory sectors that one subgroup touches for each byte it asks for, in a row-major view with long
 /// rows: 1 where every sector is used whole, 32 / element bytes at worst.

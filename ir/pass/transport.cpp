@@ -7,7 +7,7 @@
 namespace lathe::tile {
 namespace {
 
-constexpr int64_t kCopyBits = 128;
+constexpr int64_t kCopyBits = 128, kLeastCopyBytes = 4;
 
 /// The tokens of one load: its issues, rooms, and every name a loop gives them.
 struct Tokens {
@@ -84,12 +84,11 @@ class Transport {
     return out;
   }
 
-  /// Whole 16-byte pieces. A packed tile's are in the order of its lanes, and each lane must have one.
+  /// Whole 16-byte pieces. A packed tile's are those of its lanes: see copies_too_small.
   bool can_be_copied(const Tokens& tokens) const {
     if (kept_.contains(f_.values[tokens.view].name)) return false;
     const Type& type = f_.type(tokens.values[0]);
-    const int64_t threads = int64_t{f_.subgroups} * t_.subgroup_size;
-    if (f_.type(tokens.view).packed) return elements(type) * type.elem.bits >= kCopyBits * threads;
+    if (f_.type(tokens.view).packed) return true;
     if (!aligned_ || type.elem.bits < 8 || type.shape.back() * type.elem.bits % kCopyBits) return false;
     for (const InstId issue : tokens.issues) {
       const auto& args = f_.inst(issue).args;
@@ -174,7 +173,7 @@ Result<std::set<std::string>> copies_too_small(const Func& f, const Target& t) {
   if (copied.empty()) return out;
   TRY_ASSIGN(const auto packed, packed_parameters(f, t));
   for (const std::string& name : copied)
-    if (packed.at(name).piece_bytes() * 8 != kCopyBits) out.insert(name);
+    if (packed.at(name).piece_bytes() < kLeastCopyBytes) out.insert(name);
   return out;
 }
 

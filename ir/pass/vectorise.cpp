@@ -21,6 +21,7 @@ Space space_of(Op op) {
     case Op::frag_store:
       return kGlobal;
     case Op::load_shared:
+    case Op::load_matrix:
     case Op::store_shared:
     case Op::frag_load_shared:
     case Op::frag_store_shared:
