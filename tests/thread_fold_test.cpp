@@ -87,7 +87,7 @@ TEST_CASE("fold: an immediate that grows too large stays an add") {
 )");
 }
 
-TEST_CASE("fold: division needs to know the sign") {
+TEST_CASE("fold: division by a power of two is shifts, fewer where the sign or a multiple is known") {
   Kernel k;
   Builder& b = k.b;
   const ValueId data = k.size(1);
@@ -97,26 +97,39 @@ TEST_CASE("fold: division needs to know the sign") {
   k.store(b.emit(Op::div_s, {k.thread, b.i32(8)}), 12);
   k.store(b.emit(Op::rem_s, {k.thread, b.i32(128)}), 16);  // a thread number is under 128 here
   k.store(b.emit(Op::div_u, {k.thread, b.i32(128)}), 20);
+  k.store(b.emit(Op::div_s, {b.emit(Op::mul, {data, b.i32(24)}), b.i32(8)}), 24);  // exact, whatever the sign
+  k.store(b.emit(Op::div_s, {data, b.i32(6)}), 28);
   fold(k.f);
   dce(k.f);
   expect(k.f, R"(kernel k: 4 x 32 threads, 4 params {
-  %0: i32 = constant 8
-  %1: i32 = constant 3
-  %2: i32 = constant 7
-  %3: i32 = constant 0
-  %4: i64 = param 0
-  %5: i32 = thread_id
-  %6: i32 = param 1
-  %7: i32 = div_s %6, %0
-  store_global [%4] <- %7
-  %8: i32 = shr_u %6, %1
-  store_global [%4 + 4] <- %8
-  %9: i32 = band %6, %2
-  store_global [%4 + 8] <- %9
-  %10: i32 = shr_u %5, %1
-  store_global [%4 + 12] <- %10
-  store_global [%4 + 16] <- %5
-  store_global [%4 + 20] <- %3
+  %0: i32 = constant 31
+  %1: i32 = constant 29
+  %2: i32 = constant 3
+  %3: i32 = constant 7
+  %4: i32 = constant 0
+  %5: i32 = constant 24
+  %6: i32 = constant 6
+  %7: i64 = param 0
+  %8: i32 = thread_id
+  %9: i32 = param 1
+  %10: i32 = shr_s %9, %0
+  %11: i32 = shr_u %10, %1
+  %12: i32 = add %9, %11
+  %13: i32 = shr_s %12, %2
+  store_global [%7] <- %13
+  %14: i32 = shr_u %9, %2
+  store_global [%7 + 4] <- %14
+  %15: i32 = band %9, %3
+  store_global [%7 + 8] <- %15
+  %16: i32 = shr_u %8, %2
+  store_global [%7 + 12] <- %16
+  store_global [%7 + 16] <- %8
+  store_global [%7 + 20] <- %4
+  %17: i32 = mul %9, %5
+  %18: i32 = shr_s %17, %2
+  store_global [%7 + 24] <- %18
+  %19: i32 = div_s %9, %6
+  store_global [%7 + 28] <- %19
 }
 )");
 }
