@@ -7,7 +7,8 @@ namespace lathe::sim {
 std::optional<int> operand_lead(const Code& code, uint32_t loop) {
   constexpr int kLongAgo = -1'000'000;  // made before the loop
   std::vector<int> made(code.rows, kLongAgo);
-  int multiplies = 0;
+  int multiplies = 0, ended = 0;
+  std::vector<int> groups;  // multiplies up to the end of each
   std::optional<int> least;
   const auto latest = [&](const Step& s) {
     int last = kLongAgo;
@@ -22,9 +23,13 @@ std::optional<int> operand_lead(const Code& code, uint32_t loop) {
         const int lead = multiplies - std::max(made[s.args[0].first], made[s.args[1].first]);
         if (turn > 0 && multiplies > before && s.loop == loop) least = std::min(least.value_or(lead), lead);
         multiplies++;
+        if (s.op == thread::Op::mma) ended = multiplies;
       }
+      const auto later = static_cast<size_t>(s.imm);
+      if (s.op == thread::Op::matrix_commit) groups.push_back(multiplies);
+      if (s.op == thread::Op::matrix_wait && groups.size() > later) ended = groups[groups.size() - 1 - later];
       if (s.kind != Class::move) {
-        if (s.result.count != 0) made[s.result.first] = multiplies;
+        if (s.result.count != 0) made[s.result.first] = ended;
       } else if (s.result.count != 0) {
         made[s.result.first] = latest(s);
       } else {

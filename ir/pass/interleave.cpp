@@ -1,5 +1,6 @@
 // The inner pipeline of matrix operands: what feeds the matrix instructions of a step stands before those of the step
-// before it, so that reading and converting run beside them and few operands are alive at once.
+// before it, so that reading and converting run beside them and few operands are alive at once. Instructions that run
+// beside the thread by themselves start as soon as they are fed, in steps long enough to cover the feeding of the next.
 #include <algorithm>
 #include <functional>
 #include <vector>
@@ -62,9 +63,10 @@ class Interleave {
         after[id] = after[id] || is_product(f_.inst(id).op);
         if (!feeds[id] && !after[id]) place(id, out);
       }
-      feed(steps[0], after, out);
+      const size_t ahead = is_beside(steps[0][0]) ? 0 : 1;
+      for (size_t s = 0; s < ahead; s++) feed(steps[s], after, out);
       for (size_t s = 0; s < steps.size(); s++) {
-        if (s + 1 < steps.size()) feed(steps[s + 1], after, out);
+        if (s + ahead < steps.size()) feed(steps[s + ahead], after, out);
         for (const InstId id : steps[s]) place(id, out);
       }
     }
@@ -72,14 +74,22 @@ class Interleave {
     for (const InstId id : run) at_[id] = kOutside;
   }
 
-  /// A step ends where an instruction adds to a sum of the same step.
+  bool is_beside(InstId product) const { return f_.inst(product).op == Op::mma_shared; }
+
+  /// A step ends where an instruction adds to a sum of the same step, unless it is too short yet.
   std::vector<Run> steps_of(const Run& run) {
+    constexpr int kLeastColumns = 256;  // of products: 128 cycles and more
     std::vector<Run> steps;
+    int columns = 0;
     for (const InstId id : run) {
       if (!is_product(f_.inst(id).op)) continue;
       const InstId sum = f_.values[f_.inst(id).args[2]].def;
       const bool chained = in_run(sum) && at_[sum] == static_cast<int>(steps.size());
-      if (steps.empty() || chained) steps.emplace_back();
+      if (steps.empty() || (chained && (!is_beside(id) || columns >= kLeastColumns))) {
+        steps.emplace_back();
+        columns = 0;
+      }
+      columns += f_.type(f_.inst(id).results[0]).cols;
       steps.back().push_back(id);
       at_[id] = static_cast<int>(steps.size());
     }
