@@ -123,7 +123,7 @@ const std::vector<Usage>& admitted_uses() {
       const Op op = static_cast<Op>(i);
       const OpInfo& row = info(op);
       if (row.effect == Effect::control || std::string_view(row.name).starts_with("frag") || op == Op::mma ||
-          op == Op::mma_shared)
+          op == Op::mma_shared || op == Op::load_matrix)
         continue;
       for (const Scalar s : kScalars)
         for (const int lanes : {1, 2, 4}) {
@@ -249,6 +249,25 @@ TEST_CASE("ptxas takes every (op, type) for every target") {
       if (text) modules.push_back(*text);
     }
     assemble(target, modules);
+  }
+}
+
+TEST_CASE("ptxas takes every matrix load, and no other is printed") {
+  const auto loads = [](const std::string& name, int words) {
+    return kernel(fmt::format("loads_{}", words),
+                  [&](Builder& b) {
+                    const Type t = kI32.with_lanes(words);
+                    keep(b, b.emit(Op::load_matrix, {unknown(b, kI32, 0)}, {.type = t, .imm = 32, .name = name}));
+                  },
+                  {{"rows", 1024, 16}});
+  };
+  for (const Target& target : all_targets()) {
+    std::vector<std::string> modules;
+    for (const MatrixLoad& m : target.matrix_loads)
+      modules.push_back(emit_or_fail(loads(m.name, static_cast<int>(m.registers.slots() / 2)), target));
+    CHECK(modules.size() == 2);
+    assemble(target, modules);
+    CHECK(emit_ptx(loads("ldmatrix", 4), target).error().code == Error::Code::unsupported);
   }
 }
 

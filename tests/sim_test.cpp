@@ -308,6 +308,32 @@ TEST_CASE("an asynchronous copy is there after the wait, for others after a barr
   }
 }
 
+TEST_CASE("a matrix load brings rows that other lanes wrote, after a barrier, to the lanes of their elements") {
+  Simulated sim;
+  runtime::Buffer& out = sim.buffer(512);
+  const auto kernel = [](bool ordered) {
+    return make_func(
+        1, 1,
+        [&](Builder& b) {
+          const ValueId t = thread_id(b), row = times(b, t, 16);
+          for (int word = 0; word < 4; word++)
+            store_shared(b, row, b.emit(Op::add, {times(b, t, 4), b.i32(word)}), 4 * word);
+          if (ordered) b.effect(Op::barrier_subgroup, {});
+          const ValueId v = b.emit(Op::load_matrix, {row}, {.type = kI32x4, .name = "ldmatrix"});
+          for (int m = 0; m < 4; m++)
+            b.effect(Op::store_global,
+                     {address(b, param(b, 0), times(b, t, 16)), b.emit(Op::get, {v}, {.type = kI32, .imm = m})},
+                     {.imm = 4 * m});
+        },
+        kShared);
+  };
+  CHECK(sim.run(kernel(true), {out.address()}) == "");
+  const auto words = sim.words(out);
+  for (uint32_t lane = 0; lane < 32; lane++)
+    for (uint32_t m = 0; m < 4; m++) CHECK(words[4 * lane + m] == 4 * (8 * m + lane / 4) + lane % 4);
+  check_report(sim.run(kernel(false), {out.address()}), {"load_matrix", "with no barrier between"});
+}
+
 TEST_CASE("an asynchronous copy does not land on bytes that others still use") {
   Simulated sim;
   runtime::Buffer& in = sim.filled(128);

@@ -94,7 +94,7 @@ inline void each_use(const std::function<void(Op, Type, Type, const Func&)>& vis
 inline bool refused(Op op, Type from, Type to) {
   static const std::set<Op> kArithmetic{Op::add,  Op::sub,  Op::mul, Op::fdiv, Op::fma, Op::neg, Op::abs,
                                         Op::fmin, Op::fmax, Op::eq,  Op::ne,   Op::flt, Op::fle};
-  for (const char* only_ptx : {"async", "matrix", "launch"})
+  for (const char* only_ptx : {"async", "matrix", "load_matrix", "launch"})
     if (std::string_view(info(op).name).starts_with(only_ptx)) return true;
   if (op == Op::s2f || op == Op::u2f) return to.scalar == Scalar::bf16;
   return from.scalar == Scalar::bf16 && kArithmetic.contains(op);

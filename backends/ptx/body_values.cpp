@@ -205,6 +205,11 @@ void Body::async_copy(const Inst& inst) {
 }
 
 Result<Unit> Body::load_matrix(const Inst& inst) {
+  const bool known = std::any_of(target_.matrix_loads.begin(), target_.matrix_loads.end(),
+                                 [&](const MatrixLoad& m) { return m.name == inst.attr.name; });
+  if (!known) return unsupported(fmt::format("{}: {} has no matrix load '{}'", f_.name, target_.name, inst.attr.name));
+  constexpr int kIsa = 65;  // of ldmatrix
+  isa_ = std::max(isa_, kIsa);
   const Regs words = file_.fresh(inst.attr.type);
   line(fmt::format("{} {{{}}}, {};", inst.attr.name, join(words), address(inst)));
   regs_[inst.results[0]] = words;
