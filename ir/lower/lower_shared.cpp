@@ -197,7 +197,11 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
       const auto some = elements_of_words(split_words(emit(Op::load_shared, {read_at}, attr)), stored, n);
       for (size_t k = 0; k < some.size(); k++) {
         ValueId& sum = elements[static_cast<size_t>(a.slots[k])];
-        sum = sum == kNone ? some[k] : emit(Op::add, {sum, some[k]});
+        if (sum == kNone) {
+          sum = some[k];
+        } else {
+          TRY_ASSIGN(sum, combine(tile::ReduceKind::sum, stored, sum, some[k]));
+        }
       }
     }
   pending_reads_[id] = true;
