@@ -116,11 +116,11 @@ double function_error(Op op, const double* x, double y) {
 /// The note of a float result of a monotone function of numbers.
 double monotone_error(Op op, Type to, const Number* x, size_t n, double result) {
   bool errors = false, finite = std::isfinite(result), tiny = false;
-  double at[3] = {};
+  double at[3] = {}, flushed = 0;
   for (size_t i = 0; i < n; i++) {
     errors = errors || x[i].e > kSameValue;
     finite = finite && std::isfinite(x[i].v);
-    tiny = tiny || (x[i].v != 0 && std::abs(x[i].v) < least_normal(to));
+    if (x[i].v != 0 && std::abs(x[i].v) < least_normal(to)) tiny = true, flushed += std::abs(x[i].v);
     at[i] = x[i].v;
   }
   if (errors && !finite) return kUnknown;
@@ -136,6 +136,7 @@ double monotone_error(Op op, Type to, const Number* x, size_t n, double result) 
     error += step(to, at[0] * at[1]) + step(to, result);  // a software driver may round twice
   }
   if (finite && !selects && (tiny || (result != 0 && std::abs(result) < least_normal(to)))) error += least_normal(to);
+  if (selects && std::abs(result) < least_normal(to)) error += flushed;
   if (error > 0 && std::abs(result) + error >= largest(to)) return kUnknown;
   if (error == 0 && (result == 0 || std::isnan(result))) return kSameValue;
   return error;
@@ -293,16 +294,18 @@ class Step {
     if (!type_.elem.is_float()) return any ? all_unknown() : void();
     const bool is_sum = inst_.attr.kind == static_cast<int64_t>(tile::ReduceKind::sum);
     each_row(static_cast<size_t>(inst_.attr.imm), [&](size_t i, const std::vector<Number>& row) {
-      double total = 0, grain = kUnknown, error = 0, most = 0;
+      double total = 0, grain = kUnknown, error = 0, most = 0, tiny = 0;
       bool nan = false;
       for (const Number& x : row) {
         total += std::abs(x.v);
         grain = std::min(grain, grain_of(x.v));
         if (x.e > kSameValue) error += x.e;
         most = std::max(most, x.e);
+        if (std::abs(x.v) < least_normal(elem(0))) tiny = std::max(tiny, std::abs(x.v));
         nan = nan || std::isnan(x.v);
       }
       const double result = decode(type_.elem, result_[i]);
+      if (std::abs(result) < least_normal(type_.elem)) most = std::max(most, 2 * tiny);  // any of them may be a 0
       if (is_sum)
         note(result_[i], sum_error(type_.elem, result, total, std::isinf(grain) ? 1 : grain,
                                    static_cast<int64_t>(row.size()), error));
