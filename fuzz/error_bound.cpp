@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <optional>
 
 #include "ir/tile_interp_ops.h"
 
@@ -316,24 +317,60 @@ class Step {
     });
   }
 
+  /// Where codes are multiplied as they are stored and their zero point apart: its magnitude, and what multiplies both.
+  struct ZeroPoint {
+    double magnitude = 0;
+    const Raw* factor = nullptr;
+    Type elem;
+  };
+  std::optional<double> zero_of(ValueId v) const {
+    const tile::Func::Inst* made = f_.def(v);
+    if (!made) return std::nullopt;
+    if (made->op == Op::sub) {
+      const auto inner = zero_of(made->args[0]);
+      return inner ? std::optional(*inner + std::abs(number(f_.type(made->args[1]).elem, values_[made->args[1]][0]).v))
+                   : std::nullopt;
+    }
+    if (made->op != Op::cast && made->op != Op::cast_minus) return std::nullopt;
+    const Type code = f_.type(made->args[0]).elem;
+    if (!code.is_int() || code.bits > 8) return std::nullopt;
+    const double sign = code.kind == Kind::sint ? std::ldexp(1.0, code.bits - 1) : 0;  // stored as offset binary
+    return sign + (made->op == Op::cast_minus ? std::abs(static_cast<double>(made->attr.imm)) : 0);
+  }
+  ZeroPoint zero_point() const {
+    if (const auto z = zero_of(inst_.args[0])) return {*z};
+    const tile::Func::Inst* product = f_.def(inst_.args[0]);
+    if (product && product->op == Op::mul)
+      for (size_t i : {0, 1})
+        if (const auto z = zero_of(product->args[i])) {
+          const ValueId factor = product->args[1 - i];
+          return {*z, &values_[factor], f_.type(factor).elem};
+        }
+    return {};
+  }
+
   void multiply(bool any) {
     if (!type_.elem.is_float()) return any ? all_unknown() : void();
     const bool scaled = inst_.args.size() == 4;
     const size_t ib = scaled ? 2 : 1, ic = scaled ? 3 : 2;
     const auto k = static_cast<size_t>(f_.type(inst_.args[0]).shape[1]), n = static_cast<size_t>(type_.shape[1]);
     const size_t groups = scaled ? static_cast<size_t>(f_.type(inst_.args[1]).shape[1]) : 1;
+    const ZeroPoint zero = zero_point();
     for (size_t i = 0; i < result_.size(); i++) {
       const Number c = number(elem(ic), raw(ic)[i]);
       double total = std::abs(c.v), grain = grain_of(c.v), error = c.e > kSameValue ? c.e : 0;
       for (size_t j = 0; j < k; j++) {
         Number a = seen(0, i / n * k + j);
         const Number b = seen(ib, j * n + i % n);
+        double apart = std::abs(b.v);
+        if (zero.factor) apart *= std::abs(number(zero.elem, (*zero.factor)[i / n * k + j]).v);
         if (scaled) {
           const Number s = number(elem(1), raw(1)[i / n * groups + j / (k / groups)]);
           a = {a.v * s.v, a.e * (std::abs(s.v) + s.e) + std::abs(a.v) * s.e};
+          apart *= std::abs(s.v);
         }
-        total += std::abs(a.v * b.v);
-        grain = std::min(grain, grain_of(a.v * b.v));
+        total += std::abs(a.v * b.v) + 2 * zero.magnitude * apart;
+        grain = std::min({grain, grain_of(a.v * b.v), zero.magnitude > 0 ? grain_of(apart) : kUnknown});
         if (a.e > kSameValue || b.e > kSameValue) error += a.e * (std::abs(b.v) + b.e) + std::abs(a.v) * b.e;
       }
       note(result_[i], sum_error(type_.elem, decode(type_.elem, result_[i]), total, std::isinf(grain) ? 1 : grain,
