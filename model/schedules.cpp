@@ -78,7 +78,7 @@ Result<std::map<std::string, PackedLayout>> stored_by(const Schedule& s, const T
   const CompileOptions options{.factor = factor};
   TRY_ASSIGN(tile::Func f, kernels::matmul(format, activation, false, s));
   TRY_ASSIGN(f, prepare(std::move(f), options));
-  TRY_ASSIGN(f, lay_out(std::move(f), t, options));
+  TRY_ASSIGN(f, lay_out(f, t, options));
   TRY_ASSIGN(Lowered lowered, lower(f, t, options.lower));
   return std::move(lowered.packed);
 }
