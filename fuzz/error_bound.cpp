@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <optional>
 
 #include "ir/tile_interp_ops.h"
 
@@ -116,11 +117,11 @@ double function_error(Op op, const double* x, double y) {
 /// The note of a float result of a monotone function of numbers.
 double monotone_error(Op op, Type to, const Number* x, size_t n, double result) {
   bool errors = false, finite = std::isfinite(result), tiny = false;
-  double at[3] = {};
+  double at[3] = {}, flushed = 0;
   for (size_t i = 0; i < n; i++) {
     errors = errors || x[i].e > kSameValue;
     finite = finite && std::isfinite(x[i].v);
-    tiny = tiny || (x[i].v != 0 && std::abs(x[i].v) < least_normal(to));
+    if (x[i].v != 0 && std::abs(x[i].v) < least_normal(to)) tiny = true, flushed += std::abs(x[i].v);
     at[i] = x[i].v;
   }
   if (errors && !finite) return kUnknown;
@@ -136,6 +137,7 @@ double monotone_error(Op op, Type to, const Number* x, size_t n, double result) 
     error += step(to, at[0] * at[1]) + step(to, result);  // a software driver may round twice
   }
   if (finite && !selects && (tiny || (result != 0 && std::abs(result) < least_normal(to)))) error += least_normal(to);
+  if (selects && std::abs(result) < least_normal(to)) error += flushed;
   if (error > 0 && std::abs(result) + error >= largest(to)) return kUnknown;
   if (error == 0 && (result == 0 || std::isnan(result))) return kSameValue;
   return error;
@@ -293,16 +295,18 @@ class Step {
     if (!type_.elem.is_float()) return any ? all_unknown() : void();
     const bool is_sum = inst_.attr.kind == static_cast<int64_t>(tile::ReduceKind::sum);
     each_row(static_cast<size_t>(inst_.attr.imm), [&](size_t i, const std::vector<Number>& row) {
-      double total = 0, grain = kUnknown, error = 0, most = 0;
+      double total = 0, grain = kUnknown, error = 0, most = 0, tiny = 0;
       bool nan = false;
       for (const Number& x : row) {
         total += std::abs(x.v);
         grain = std::min(grain, grain_of(x.v));
         if (x.e > kSameValue) error += x.e;
         most = std::max(most, x.e);
+        if (std::abs(x.v) < least_normal(elem(0))) tiny = std::max(tiny, std::abs(x.v));
         nan = nan || std::isnan(x.v);
       }
       const double result = decode(type_.elem, result_[i]);
+      if (std::abs(result) < least_normal(type_.elem)) most = std::max(most, 2 * tiny);  // any of them may be a 0
       if (is_sum)
         note(result_[i], sum_error(type_.elem, result, total, std::isinf(grain) ? 1 : grain,
                                    static_cast<int64_t>(row.size()), error));
@@ -313,24 +317,60 @@ class Step {
     });
   }
 
+  /// Where codes are multiplied as they are stored and their zero point apart: its magnitude, and what multiplies both.
+  struct ZeroPoint {
+    double magnitude = 0;
+    const Raw* factor = nullptr;
+    Type elem;
+  };
+  std::optional<double> zero_of(ValueId v) const {
+    const tile::Func::Inst* made = f_.def(v);
+    if (!made) return std::nullopt;
+    if (made->op == Op::sub) {
+      const auto inner = zero_of(made->args[0]);
+      return inner ? std::optional(*inner + std::abs(number(f_.type(made->args[1]).elem, values_[made->args[1]][0]).v))
+                   : std::nullopt;
+    }
+    if (made->op != Op::cast && made->op != Op::cast_minus) return std::nullopt;
+    const Type code = f_.type(made->args[0]).elem;
+    if (!code.is_int() || code.bits > 8) return std::nullopt;
+    const double sign = code.kind == Kind::sint ? std::ldexp(1.0, code.bits - 1) : 0;  // stored as offset binary
+    return sign + (made->op == Op::cast_minus ? std::abs(static_cast<double>(made->attr.imm)) : 0);
+  }
+  ZeroPoint zero_point() const {
+    if (const auto z = zero_of(inst_.args[0])) return {*z};
+    const tile::Func::Inst* product = f_.def(inst_.args[0]);
+    if (product && product->op == Op::mul)
+      for (size_t i : {0, 1})
+        if (const auto z = zero_of(product->args[i])) {
+          const ValueId factor = product->args[1 - i];
+          return {*z, &values_[factor], f_.type(factor).elem};
+        }
+    return {};
+  }
+
   void multiply(bool any) {
     if (!type_.elem.is_float()) return any ? all_unknown() : void();
     const bool scaled = inst_.args.size() == 4;
     const size_t ib = scaled ? 2 : 1, ic = scaled ? 3 : 2;
     const auto k = static_cast<size_t>(f_.type(inst_.args[0]).shape[1]), n = static_cast<size_t>(type_.shape[1]);
     const size_t groups = scaled ? static_cast<size_t>(f_.type(inst_.args[1]).shape[1]) : 1;
+    const ZeroPoint zero = zero_point();
     for (size_t i = 0; i < result_.size(); i++) {
       const Number c = number(elem(ic), raw(ic)[i]);
       double total = std::abs(c.v), grain = grain_of(c.v), error = c.e > kSameValue ? c.e : 0;
       for (size_t j = 0; j < k; j++) {
         Number a = seen(0, i / n * k + j);
         const Number b = seen(ib, j * n + i % n);
+        double apart = std::abs(b.v);
+        if (zero.factor) apart *= std::abs(number(zero.elem, (*zero.factor)[i / n * k + j]).v);
         if (scaled) {
           const Number s = number(elem(1), raw(1)[i / n * groups + j / (k / groups)]);
           a = {a.v * s.v, a.e * (std::abs(s.v) + s.e) + std::abs(a.v) * s.e};
+          apart *= std::abs(s.v);
         }
-        total += std::abs(a.v * b.v);
-        grain = std::min(grain, grain_of(a.v * b.v));
+        total += std::abs(a.v * b.v) + 2 * zero.magnitude * apart;
+        grain = std::min({grain, grain_of(a.v * b.v), zero.magnitude > 0 ? grain_of(apart) : kUnknown});
         if (a.e > kSameValue || b.e > kSameValue) error += a.e * (std::abs(b.v) + b.e) + std::abs(a.v) * b.e;
       }
       note(result_[i], sum_error(type_.elem, decode(type_.elem, result_[i]), total, std::isinf(grain) ? 1 : grain,

@@ -13,7 +13,7 @@ Result<tile::Func> prepare(tile::Func f, const CompileOptions& options) {
   return f;
 }
 
-Result<tile::Func> lay_out(tile::Func f, const Target& target, const CompileOptions& options) {
+Result<tile::Func> lay_out(const tile::Func& f, const Target& target, const CompileOptions& options) {
   // The pieces of a packed parameter are known once there are layouts: those that turn out too small stay in registers.
   std::set<std::string> in_registers;
   for (;;) {
@@ -41,7 +41,7 @@ std::set<std::string> wrong_with_constants(const Target& target) {
 
 Result<Compiled> compile(tile::Func f, const Target& target, const CompileOptions& options) {
   TRY_ASSIGN(f, prepare(std::move(f), options));
-  TRY_ASSIGN(f, lay_out(std::move(f), target, options));
+  TRY_ASSIGN(f, lay_out(f, target, options));
   TRY_ASSIGN(Lowered lowered, lower(f, target, options.lower));
   TRY(thread::verify(lowered.func));
   thread::optimise(lowered.func);

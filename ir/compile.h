@@ -19,7 +19,7 @@ struct Compiled {
 Result<tile::Func> prepare(tile::Func f, const CompileOptions& options);
 
 /// The target's half of the tile passes, of a prepared kernel: how tokens travel, layouts.
-Result<tile::Func> lay_out(tile::Func f, const Target& target, const CompileOptions& options);
+Result<tile::Func> lay_out(const tile::Func& f, const Target& target, const CompileOptions& options);
 
 Result<Compiled> compile(tile::Func f, const Target& target, const CompileOptions& options);
 

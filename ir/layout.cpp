@@ -117,7 +117,7 @@ Layout reduce(const Layout& l, int d, int mark) {
     if (m.d == d) m = {m.n, mark, 0};
   }
   std::erase_if(S, [d](const Mode& m) { return m.d == d; });
-  return Layout(std::move(shape), std::move(T), std::move(S));
+  return Layout(std::move(shape), T, S);
 }
 
 std::vector<std::pair<int64_t, int64_t>> inverse(const Layout& l, const Coord& e) {

@@ -94,8 +94,8 @@ std::optional<Layout> permute_dim(const Layout& l, int d, const std::vector<Renu
 /// Inverse renumbering.
 std::vector<Renumber> inverse(const std::vector<Renumber>& chain);
 /// Same function up to the order of slots: S becomes `S` (a permutation of l.S() after cutting modes).
-std::optional<Layout> permute_slots(const Layout& l, std::vector<Mode> S);
-std::optional<Layout> permute_threads(const Layout& l, std::vector<Mode> T);
+std::optional<Layout> permute_slots(const Layout& l, const std::vector<Mode>& S);
+std::optional<Layout> permute_threads(const Layout& l, const std::vector<Mode>& T);
 /// Row-major reshape: merges and splits of dimensions. none if a split falls inside a mode that it does not divide.
 std::optional<Layout> reshape(const Layout& l, const Coord& shape);
 /// Slot digit fixed: the sub-tile of dimension d of extent `extent` that starts at a multiple of it, when only slot

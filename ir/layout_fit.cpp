@@ -42,7 +42,7 @@ std::optional<Layout> divide(const Layout& h, const Layout& b) {
   if (!T || !S) return std::nullopt;
   Coord shape = h.shape();
   for (int d = 0; d < h.rank(); ++d) shape[d] /= b.shape()[d];
-  return Layout::make(std::move(shape), std::move(*T), std::move(*S));
+  return Layout::make(std::move(shape), *T, *S);
 }
 
 namespace {

@@ -59,7 +59,7 @@ std::optional<Layout> recover(const std::vector<std::vector<Coord>>& table) {
   for (const Coord& c : table[0]) slots.push_back(&c);
   std::optional<Modes> T = digits_of(threads), S = digits_of(slots);
   if (!T || !S) return std::nullopt;
-  std::optional<Layout> l = Layout::make(std::move(shape), std::move(*T), std::move(*S));
+  std::optional<Layout> l = Layout::make(std::move(shape), *T, *S);
   if (!l) return std::nullopt;
   for (size_t t = 0; t < table.size(); ++t) {
     for (size_t s = 0; s < table[t].size(); ++s) {

@@ -44,7 +44,7 @@ std::optional<Layout> permute_dim(const Layout& l, int d, const std::vector<Renu
       m.w = r.to * (m.w / r.from);
     }
   }
-  return Layout::make(l.shape(), std::move(T), std::move(S));
+  return Layout::make(l.shape(), T, S);
 }
 
 std::vector<Renumber> inverse(const std::vector<Renumber>& chain) {
@@ -54,10 +54,10 @@ std::vector<Renumber> inverse(const std::vector<Renumber>& chain) {
 }
 
 // The chains leave the new modes no choice but the gaps that the other list leaves: any valid result is a permutation.
-std::optional<Layout> permute_slots(const Layout& l, Modes S) { return Layout::make(l.shape(), l.T(), std::move(S)); }
+std::optional<Layout> permute_slots(const Layout& l, const Modes& S) { return Layout::make(l.shape(), l.T(), S); }
 
-std::optional<Layout> permute_threads(const Layout& l, Modes T) {
-  std::optional<Layout> out = Layout::make(l.shape(), std::move(T), l.S());
+std::optional<Layout> permute_threads(const Layout& l, const Modes& T) {
+  std::optional<Layout> out = Layout::make(l.shape(), T, l.S());
   if (out && (out->replicas() != l.replicas() || out->partials() != l.partials())) return std::nullopt;
   return out;
 }
@@ -92,7 +92,7 @@ std::optional<Layout> reshape(const Layout& l, const Coord& shape) {
       m = {m.n, d, m.w / below[d]};
     }
   }
-  return Layout::make(shape, std::move(T), std::move(S));
+  return Layout::make(shape, T, S);
 }
 
 std::optional<Layout> slice(const Layout& l, int d, int64_t extent) {
@@ -104,7 +104,7 @@ std::optional<Layout> slice(const Layout& l, int d, int64_t extent) {
   std::erase_if(S, above);
   Coord shape = l.shape();
   shape[d] = extent;
-  return Layout::make(std::move(shape), std::move(T), std::move(S));
+  return Layout::make(std::move(shape), T, S);
 }
 
 }  // namespace lathe

@@ -59,7 +59,7 @@ class Reader {
     T = canonical(T);
     S = canonical(S);
     if (const std::optional<ModeFault> why = find_fault(shape, T, S)) return bad_input(describe(*why, shape));
-    return Layout(std::move(shape), std::move(T), std::move(S));
+    return Layout(std::move(shape), T, S);
   }
 
  private:

@@ -93,7 +93,8 @@ std::string reference_markdown() {
       "it.\n"
       "Rounding: *exact*; *once*: the exact value rounded once to the element type; *approx*: within a few ulp; *sum*: "
       "in any\n"
-      "order, each step rounded to the accumulator type.\n\n"
+      "order, each step rounded to the accumulator type. What only moves elements keeps every bit, those of a NaN too; "
+      "which NaN\narithmetic gives is not said.\n\n"
       "| Written | Meaning | Effect | Rounding |\n|---|---|---|---|\n";
   for (int i = 0; i < kOpCount; i++) {
     const Op op = static_cast<Op>(i);

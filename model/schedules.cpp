@@ -38,7 +38,8 @@ TargetKind kind_of(const Target& t) {
   const int64_t room = t.subgroup_size * t.max_registers / atom->layout_a.replicas();
   if (room <= 2048) return TargetKind::matrix_small;
   if (room <= 4096) return TargetKind::matrix_tight;
-  if (room > 8192) return TargetKind::matrix_wide;
+  // How many copies an opaque fragment has is not known.
+  if (room > 8192 && atom->source != MapSource::opaque) return TargetKind::matrix_wide;
   if (atom->n >= 16) return TargetKind::matrix_16;
   return t.async_copy ? TargetKind::matrix_async : TargetKind::matrix;
 }
@@ -79,7 +80,7 @@ Result<std::map<std::string, PackedLayout>> stored_by(const Schedule& s, const T
   const CompileOptions options{.factor = factor};
   TRY_ASSIGN(tile::Func f, kernels::matmul(format, activation, false, s));
   TRY_ASSIGN(f, prepare(std::move(f), options));
-  TRY_ASSIGN(f, lay_out(std::move(f), t, options));
+  TRY_ASSIGN(f, lay_out(f, t, options));
   TRY_ASSIGN(Lowered lowered, lower(f, t, options.lower));
   return std::move(lowered.packed);
 }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -64,10 +65,32 @@ Header header_of(std::span<const std::byte> payload) {
   return h;
 }
 
+constexpr size_t kKeyDigits = 32, kSuffixDigits = 24;
+constexpr std::string_view kPartEnding = ".tmp";
+
 /// Drawn at each call: what a process keeps is the same in the processes it forks.
 std::string unique_suffix() {
   std::random_device random;
-  return fmt::format(".{:08x}{:08x}{:08x}.tmp", random(), random(), random());
+  return fmt::format(".{:08x}{:08x}{:08x}{}", random(), random(), random(), kPartEnding);
+}
+
+/// KEY.SUFFIX.tmp, which nobody else calls a file.
+bool is_part(std::string_view name) {
+  const auto digits = [](std::string_view s) { return s.find_first_not_of("0123456789abcdef") == s.npos; };
+  return name.size() == kKeyDigits + 1 + kSuffixDigits + kPartEnding.size() && name.ends_with(kPartEnding) &&
+         digits(name.substr(0, kKeyDigits)) && name[kKeyDigits] == '.' &&
+         digits(name.substr(kKeyDigits + 1, kSuffixDigits));
+}
+
+void remove_old_parts(const fs::path& folder) {
+  const auto yesterday = fs::file_time_type::clock::now() - std::chrono::hours(24);
+  std::error_code ec;
+  for (fs::directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec)) {
+    std::error_code gone;  // another process may be at it too
+    if (!is_part(at->path().filename().string())) continue;
+    const auto written = at->last_write_time(gone);
+    if (!gone && written < yesterday) fs::remove(at->path(), gone);
+  }
 }
 
 fs::path environment_path(const char* name) {
@@ -86,6 +109,8 @@ std::string hash_key(std::initializer_list<std::string_view> parts) {
   const auto digest = hash.digest();
   return fmt::format("{:016x}{:016x}", digest[0], digest[1]);
 }
+
+DiskCache::DiskCache(fs::path folder) : folder_(std::move(folder)) { remove_old_parts(folder_); }
 
 std::shared_ptr<const DiskCache> DiskCache::standard() {
   fs::path folder = environment_path("LATHE_CACHE_DIR");

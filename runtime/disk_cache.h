@@ -19,8 +19,8 @@ std::string hash_key(std::initializer_list<std::string_view> parts);
 /// Thread-safe, and safe against other processes on the same folder.
 class DiskCache {
  public:
-  /// The folder is made at the first put.
-  explicit DiskCache(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  /// The folder is made at the first put. What writers that were killed over a day ago left in it is removed.
+  explicit DiskCache(std::filesystem::path folder);
   /// $LATHE_CACHE_DIR, else $XDG_CACHE_HOME/lathe, else ~/.cache/lathe; in it the folder "kernels".
   /// Null where LATHE_CACHE_DIR is "off" or no folder is known.
   static std::shared_ptr<const DiskCache> standard();

@@ -184,6 +184,14 @@ TEST_CASE("a writer killed in the middle of an entry leaves the old one or the n
   CHECK(left_parts > 0);  // else none was killed while it wrote, and nothing was tested
   folder.cache().put(other, span_of(fresh));
   CHECK(folder.cache().get(other).has_value());
+  const fs::path kernels = folder.cache().folder();
+  for (const std::string& name : folder.entries())
+    fs::last_write_time(kernels / name, fs::file_time_type::clock::now() - std::chrono::hours(25));
+  CHECK(folder.entries().size() > 2);
+  const DiskCache a_day_later(kernels);
+  CHECK(folder.entries().size() == 2);
+  CHECK(a_day_later.get(key).has_value());
+  CHECK(a_day_later.get(other).has_value());
 }
 
 TEST_CASE("every entry damaged in every way: results stay right, and the entry is made again") {

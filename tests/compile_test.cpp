@@ -63,11 +63,9 @@ std::vector<Outcome> outcomes_for(const Target& t) {
   std::vector<Outcome> out;
   for (const ShippedKernel& k : shipped_kernels(t))
     for (const bool aligned : {false, true}) {
-      CompileOptions options;
-      options.lower.aligned = aligned;
       const std::clock_t start = std::clock();
       Result<Code> code = [&]() -> Result<Code> {
-        TRY_ASSIGN(Compiled c, compile(k.func, t, options));
+        TRY_ASSIGN(Compiled c, compile(k.func, t, k.options(aligned)));
         TRY(fits(c.func, t));
         c.func.name = fmt::format("k{}", out.size());
         return emitted(c.func, t);

@@ -142,6 +142,29 @@ TEST_CASE("an entry that cannot be replaced leaves nothing behind") {
   CHECK(std::distance(fs::directory_iterator(folder.path), {}) == 1);
 }
 
+TEST_CASE("what a writer left a day ago goes when the cache is opened; its younger files and those of others stay") {
+  const Folder folder;
+  fs::create_directories(folder.path);
+  const std::string key = hash_key({"key"});
+  const auto now = fs::file_time_type::clock::now();
+  const struct {
+    std::string name;
+    int hours;
+    bool stays;
+  } files[] = {{key + ".0123456789abcdef01234567.tmp", 25, false},
+               {key + ".0123456789abcdef01234568.tmp", 23, true},
+               {key + ".0123456789abcdef0123456.tmp", 25, true},
+               {key + ".0123456789abcdef0123456X.tmp", 25, true},
+               {"notes.tmp", 25, true},
+               {key, 25, true}};
+  for (const auto& f : files) {
+    write_file(folder.path / f.name, "x");
+    fs::last_write_time(folder.path / f.name, now - std::chrono::hours(f.hours));
+  }
+  const DiskCache cache(folder.path);
+  for (const auto& f : files) CHECK_MESSAGE(fs::exists(folder.path / f.name) == f.stays, f.name);
+}
+
 TEST_CASE("two writers of one key: a reader sees one whole entry or the other") {
   const Folder folder;
   const std::string key = hash_key({"key"});

@@ -47,9 +47,7 @@ struct Built {
 Built build(runtime::Device& device, const Target& t, const ShippedKernel& k, bool aligned) {
   Built b{k.name + (aligned ? "" : " unaligned"), k.func.name.starts_with("matmul")};
   b.stats = [&]() -> Result<runtime::ProgramStats> {
-    CompileOptions options;
-    options.lower.aligned = aligned;
-    TRY_ASSIGN(const Compiled c, compile(k.func, t, options));
+    TRY_ASSIGN(const Compiled c, compile(k.func, t, k.options(aligned)));
     for (const auto& a : c.func.shared) b.shared += a.bytes;
     TRY_ASSIGN(Emitted e, emit(c.func, t, device.info().api));
     e.info.statistics = e.info.texts = true;

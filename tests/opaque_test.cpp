@@ -109,9 +109,7 @@ TEST_CASE(
     REQUIRE_MESSAGE(t, t.error().text);
     for (const ShippedKernel& k : shipped_kernels(*t)) {
       CAPTURE(fmt::format("{}: {}", name, k.name));
-      CompileOptions options;
-      options.lower.aligned = kernels % 2 == 0;
-      const auto c = compile(k.func, *t, options);
+      const auto c = compile(k.func, *t, k.options(kernels % 2 == 0));
       REQUIRE_MESSAGE(c, c.error().text);
       const Counts n = count(c->func);
       CHECK(n.by_element == 0);

@@ -21,14 +21,10 @@ Target target_named(const char* name) {
   return *t;
 }
 
-CompileOptions options_of(bool aligned) {
-  CompileOptions o;
-  o.lower.aligned = aligned;
-  return o;
-}
+const CompileOptions kAligned{.lower = {.aligned = true}};
 
-Compiled compiled(const tile::Func& f, const Target& t, bool aligned = true) {
-  auto c = compile(f, t, options_of(aligned));
+Compiled compiled(const tile::Func& f, const Target& t, const CompileOptions& options = kAligned) {
+  auto c = compile(f, t, options);
   REQUIRE_MESSAGE(c, c.error().text);
   return std::move(*c);
 }
@@ -162,16 +158,18 @@ WeightPath weight_path(const thread::Func& f) {
     path.loads += static_cast<int>(loads.size());
     for (InstId id : loads) path.load_types.insert(thread::to_string(f.inst(id).attr.type));
     for (InstId mma : mmas) {
-      bool from_weights = false;
+      bool from_weights = false, constant = true;  // a zero point, which is multiplied apart
       for (InstId id : origins.of(f.inst(mma).args[f.inst(mma).op == thread::Op::mma_shared ? 1 : 0])) {
         const thread::Op op = f.inst(id).op;
         from_weights = from_weights || is_weight_load(id) || is_own_piece(id);
+        constant = constant && (op == thread::Op::constant || !f.inst(id).args.empty()) &&
+                   thread::info(op).effect == thread::Effect::pure;
         if (is_own_piece(id)) continue;
         if (is_shuffle(op) || op == thread::Op::load_shared || op == thread::Op::frag_load_shared ||
             op == thread::Op::frag_load)
           path.detours.insert(thread::info(op).name);
       }
-      if (!from_weights) path.detours.insert("operand a is not made of weights");
+      if (!from_weights && !constant) path.detours.insert("operand a is not made of weights");
     }
   });
   return path;
@@ -205,7 +203,7 @@ TEST_CASE(
   for (const char* name : kTestTargets) {
     const Target t = target_named(name);
     for (const ShippedKernel& k : shipped_kernels(t)) {
-      const auto prepared = prepare(k.func, {});
+      const auto prepared = prepare(k.func, k.options(true));
       REQUIRE(prepared);
       const std::string text = tile::print(*prepared);
       CHECK(text.find("layout=") == std::string::npos);
@@ -222,7 +220,7 @@ TEST_CASE(
       const auto small = tile::copies_too_small(trial, t);
       REQUIRE(small);
       if (!small->empty()) travels = travelling(*small);
-      CHECK(tile::print(without_layouts(compiled(k.func, t).laid_out)) == tile::print(travels));
+      CHECK(tile::print(without_layouts(compiled(k.func, t, k.options(true)).laid_out)) == tile::print(travels));
     }
   }
   for (const auto& kernel : texts) CHECK_MESSAGE(kernel.second.size() == 1, kernel.first);
@@ -234,7 +232,7 @@ TEST_CASE("a laid-out text whose pins are stripped compiles to the same code") {
     const Target t = target_named(name);
     for (const ShippedKernel& k : shipped_kernels(t)) {
       CAPTURE(fmt::format("{}: {}", name, k.name));
-      const Compiled c = compiled(k.func, t);
+      const Compiled c = compiled(k.func, t, k.options(true));
       const std::string text = tile::print(c.laid_out), bare = without_pins(text);
       CHECK(bare.size() < text.size());
       const auto again = tile::parse(bare, "stripped");
@@ -278,9 +276,11 @@ TEST_CASE("all schedules of a target read one stored copy of each parameter") {
       std::map<std::string, std::set<std::string>> ids;
       const auto all_schedules = schedules(t, f);
       REQUIRE(all_schedules.size() > 1);
-      for (const Schedule& s : all_schedules)
-        for (const auto& [parameter, p] : compiled(shipped_matmul(f, s, false).func, t).packed)
+      for (const Schedule& s : all_schedules) {
+        const ShippedKernel k = shipped_matmul(f, s, false);
+        for (const auto& [parameter, p] : compiled(k.func, t, k.options(true)).packed)
           ids[parameter].insert(pack_id(p) + " " + to_string(p.elem) + " " + to_string(p.unit));
+      }
       CAPTURE(fmt::format("{}: {} g{}", name, f.name, f.format.group));
       CHECK(ids.size() == (f.format.zeros ? 3 : f.format.scaled() ? 2 : 1));
       for (const auto& stored : ids) {
@@ -304,7 +304,7 @@ TEST_CASE("in the main loop codes come 16 bytes a lane and stay in their lane un
         for (const bool aligned : {false, true}) {
           const ShippedKernel k = shipped_matmul(f, s, false);
           CAPTURE(fmt::format("{}: {}{}", name, k.name, aligned ? " aligned" : ""));
-          const WeightPath path = weight_path(compiled(k.func, t, aligned).func);
+          const WeightPath path = weight_path(compiled(k.func, t, k.options(aligned)).func);
           CHECK(path.mmas > 0);
           CHECK(path.loads > 0);
           CHECK(path.load_types == std::set<std::string>{"i32x4"});
@@ -332,7 +332,7 @@ TEST_CASE("a detour is seen: weights that are not packed come through shared mem
                              "plain");
   REQUIRE_MESSAGE(f, f.error().text);
   CHECK(weight_path(compiled(*f, t).func).detours.contains("load_shared"));
-  CHECK(weight_path(compiled(*f, t, false).func).load_types == std::set<std::string>{"i16"});
+  CHECK(weight_path(compiled(*f, t, {}).func).load_types == std::set<std::string>{"i16"});
 }
 
 namespace {
@@ -428,7 +428,7 @@ TEST_CASE("groups of matrix instructions are begun, closed, and waited for befor
   int kernels = 0;
   for (const ShippedKernel& k : shipped_kernels(hopper)) {
     CAPTURE(k.name);
-    const thread::Func f = compiled(k.func, hopper, true).func;
+    const thread::Func f = compiled(k.func, hopper, k.options(true)).func;
     bool grouped = false;
     f.walk(f.body, [&](BlockId, size_t, InstId id) { grouped = grouped || f.inst(id).op == thread::Op::mma_shared; });
     CHECK(GroupOrder(f).faults == 0);
@@ -451,8 +451,8 @@ TEST_CASE("where launches overlap, a kernel waits before it touches what others 
   int kernels = 0;
   for (const ShippedKernel& k : shipped_kernels(hopper)) {
     CAPTURE(k.name);
-    CHECK(early_accesses(k.func, compiled(k.func, hopper).func) == 0);
-    CHECK(early_accesses(k.func, compiled(k.func, in_turn).func) > 0);
+    CHECK(early_accesses(k.func, compiled(k.func, hopper, k.options(true)).func) == 0);
+    CHECK(early_accesses(k.func, compiled(k.func, in_turn, k.options(true)).func) > 0);
     kernels++;
   }
   CHECK(kernels > 20);

@@ -61,9 +61,7 @@ int64_t number_before(const std::string& text, const std::string& words) {
 }
 
 Result<Figures> assemble(const ShippedKernel& k, const Target& t, const std::string& base) {
-  CompileOptions options;
-  options.lower.aligned = true;
-  TRY_ASSIGN(Compiled c, compile(k.func, t, options));
+  TRY_ASSIGN(Compiled c, compile(k.func, t, k.options(true)));
   c.func.name = "k";
   TRY_ASSIGN(const std::string ptx, emit_ptx(c.func, t));
   std::ofstream(base + ".ptx") << ptx;

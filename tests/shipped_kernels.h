@@ -19,6 +19,9 @@ namespace lathe {
 struct ShippedKernel {
   std::string name;  ///< "u4 g128 n32 m8 k512 s1x1x4 stages2"
   tile::Func func;
+  tile::Factor factor = tile::Factor::operand;
+
+  CompileOptions options(bool aligned) const { return {.factor = factor, .lower = {.aligned = aligned}}; }
 };
 
 struct NamedFormat {
@@ -52,7 +55,8 @@ inline tile::Func built(Result<tile::Func> f) {
 
 inline ShippedKernel shipped_matmul(const NamedFormat& f, const Schedule& s, bool biased) {
   return {fmt::format("{} g{} {}{}", f.name, f.format.group, to_string(s), biased ? " bias" : ""),
-          built(kernels::matmul(f.format, types::f16, biased, s))};
+          built(kernels::matmul(f.format, types::f16, biased, s)),
+          s.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand};
 }
 
 inline std::vector<Schedule> schedules(const Target& t, const NamedFormat& f) {

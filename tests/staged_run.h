@@ -98,7 +98,7 @@ class StagedRun {
     TRY_ASSIGN(tile::Func f, tile::parse(tile::print(p.func), "program"));  // what is built has no lines
     TRY_ASSIGN(f, prepare(std::move(f), options));
     change(edit, f);
-    TRY_ASSIGN(f, lay_out(std::move(f), told, options));
+    TRY_ASSIGN(f, lay_out(f, told, options));
     TRY_ASSIGN(Lowered lowered, lower(f, told, options.lower));
     change(edit, lowered.func);
     TRY(thread::verify(lowered.func));

@@ -38,7 +38,7 @@ Result<std::string> tile_text(Stage s, const std::string& after) {
   }
   TRY_ASSIGN(s.func, prepare(std::move(s.func), s.options));
   if (after == "layouts") {
-    TRY_ASSIGN(s.func, lay_out(std::move(s.func), s.target, s.options));
+    TRY_ASSIGN(s.func, lay_out(s.func, s.target, s.options));
   }
   return tile::print(s.func);
 }
@@ -46,7 +46,7 @@ Result<std::string> tile_text(Stage s, const std::string& after) {
 Result<std::string> thread_text(Stage s, const std::string& after) {
   if (after == "lower") {
     TRY_ASSIGN(s.func, prepare(std::move(s.func), s.options));
-    TRY_ASSIGN(s.func, lay_out(std::move(s.func), s.target, s.options));
+    TRY_ASSIGN(s.func, lay_out(s.func, s.target, s.options));
     TRY_ASSIGN(const Lowered lowered, lower(s.func, s.target, s.options.lower));
     return thread::print(lowered.func);
   }

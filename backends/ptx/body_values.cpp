@@ -221,7 +221,7 @@ Regs Body::sums_of(ValueId v) {
   const InstId def = f_.values[v].def;
   const bool own = def == kNone || f_.insts[def].op == thread::Op::mma_shared || f_.insts[def].op == thread::Op::loop;
   if (own && uses_[v] == 1) return regs_[v];
-  const Regs copy = file_.fresh(type(v));
+  Regs copy = file_.fresh(type(v));
   for (size_t r = 0; r < copy.size(); r++) move(copy[r], regs_[v][r]);
   line("wgmma.fence.sync.aligned;");
   return copy;

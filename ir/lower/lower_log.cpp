@@ -14,7 +14,6 @@ Result<Unit> Lowering::log(const Inst& i) {
   ValueId v = scalar(i.args[0]);
   ValueId wanted = emit(Op::eq, {emit(Op::thread_id, {}, {.type = thread::kI32}), b_.i32(0)});
   if (i.op == tile::Op::assert) wanted = emit(Op::band, {wanted, emit(Op::bnot, {v})});
-  if (elem == types::bf16) v = cvt(Op::fcvt, v, thread::kBF16);
   if (elem.is_float()) v = cvt(Op::bitcast, v, elem.bits == 32 ? thread::kI32 : thread::kI16);
   if (b_.type(v) != thread::kI64) v = cvt(Op::zext, v, thread::kI64);
 

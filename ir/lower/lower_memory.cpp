@@ -99,7 +99,7 @@ std::vector<ValueId> Lowering::split_words(ValueId loaded) {
   return words;
 }
 
-/// `count` elements in compute form from the words that hold them in order.
+/// `count` elements from the words that hold them in order.
 std::vector<ValueId> Lowering::elements_of_words(const std::vector<ValueId>& words, lathe::Type elem, int64_t count) {
   std::vector<ValueId> out;
   for (int64_t e = 0; e < count; e++) {
@@ -115,7 +115,7 @@ std::vector<ValueId> Lowering::elements_of_words(const std::vector<ValueId>& wor
       const TT half{storage_scalar(elem)};
       const ValueId pair = cvt(Op::bitcast, word, half.with_lanes(2));
       const ValueId v = emit(Op::get, {pair}, {.type = half, .imm = bit % 32 / 16});
-      out.push_back(half.scalar == thread::Scalar::bf16 ? cvt(Op::fcvt, v, thread::kF32) : v);
+      out.push_back(v);
     } else if (elem.bits == 32) {
       out.push_back(word);
     } else if (elem.kind == Kind::sint) {
@@ -193,7 +193,6 @@ ValueId Lowering::pack_access(const TileRegs& t, const Access& a) {
     if (t.elem == types::f32) v = cvt(Op::bitcast, v, thread::kI32);
     if (t.elem.is_float() && bits == 16) {
       const TT half{storage_scalar(t.elem)};
-      if (b_.type(v) != half) v = cvt(Op::fcvt, v, half);
       if (a.slots.size() == 1) return cvt(Op::bitcast, v, thread::kI16);
       if (e % 2 == 0)
         words.push_back(v);

@@ -133,7 +133,7 @@ Result<Unit> Lowering::mma_without_matrices(const Inst& i, const MmaPlan& plan) 
     for (int64_t n = 0; n < plan.walk_n; n++) {
       ValueId total = c.regs[static_cast<size_t>(m * plan.walk_n + n)];
       for (int64_t r = 0; r < runs; r++) {
-        ValueId sum = scaled ? b_.constant(compute_type(c.elem), 0) : total;
+        ValueId sum = scaled ? b_.constant(TT{storage_scalar(c.elem)}, 0) : total;
         for (int64_t k = r * steps; k < (r + 1) * steps; k++) {
           const ValueId x = wa[static_cast<size_t>(m * plan.walk_k + k)],
                         y = wb[static_cast<size_t>(k * plan.walk_n + n)];

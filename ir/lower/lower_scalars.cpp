@@ -45,15 +45,21 @@ constexpr ElementRow kElementRows[] = {
 
 }  // namespace
 
-/// Of the operations on floats; the others widen halves to f32.
+/// Of the operations on f16; the others widen it to f32.
 bool Lowering::works_on_halves(tile::Op op) {
   return op == tile::Op::add || op == tile::Op::sub || op == tile::Op::mul || op == tile::Op::fma ||
          op == tile::Op::neg;
 }
 
-/// `elem` is the type of the last operand (select's condition is bool); operands are in compute form.
+/// `elem` is the type of the last operand (select's condition is bool).
 Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args) {
   if (op == tile::Op::select) return emit(Op::select, args);
+  if (elem == types::bf16 || (elem == types::f16 && !works_on_halves(op))) {
+    std::vector<ValueId> wide;
+    for (const ValueId a : args) wide.push_back(convert_scalar(a, elem, types::f32));
+    TRY_ASSIGN(const ValueId v, elementwise(op, types::f32, wide));
+    return b_.type(v) == thread::kF32 ? convert_scalar(v, types::f32, elem) : v;
+  }
   if (op == tile::Op::abs && elem.kind == Kind::uint) return args[0];
   if (op == tile::Op::exp) {  // e^x = 2^(x log2 e), the product in two parts: its error is that of one rounding
     const ValueId hi = emit(Op::mul, {args[0], b_.f32(1.44269504F)});
@@ -80,11 +86,9 @@ Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::
 }
 
 ValueId Lowering::constant_of(lathe::Type elem, double num, int64_t integer) {
-  const TT t = compute_type(elem);
+  const TT t{storage_scalar(elem)};
   if (!elem.is_float()) return b_.constant(t, elem.kind == Kind::boolean ? integer & 1 : integer);
-  const uint64_t raw = encode(elem, num);
-  if (t.scalar == thread::Scalar::f16) return b_.constant(t, static_cast<int64_t>(raw));
-  return b_.f32(static_cast<float>(decode(elem, raw)));
+  return b_.constant(t, static_cast<int64_t>(encode(elem, num)));
 }
 
 /// An integer under 32 bits in its i32 register: the bits above are those of its value.
@@ -95,7 +99,7 @@ ValueId Lowering::narrowed(ValueId v, lathe::Type to) {
 }
 
 ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
-  const TT want = compute_type(to);
+  const TT want{storage_scalar(to)};
   auto clamp = [&](ValueId x) {  // a float out of range goes to the nearest end
     if (to.bits > 32 || (to.bits == 32 && to.kind == Kind::sint)) return x;
     const int64_t lo = to.kind == Kind::sint ? -(int64_t{1} << (to.bits - 1)) : 0;
@@ -103,15 +107,12 @@ ValueId Lowering::convert_scalar(ValueId v, lathe::Type from, lathe::Type to) {
     return emit(Op::min_s, {emit(Op::max_s, {x, b_.constant(want, lo)}), b_.constant(want, hi)});
   };
   if (from == to) return v;
-  if (to.kind == Kind::boolean)
-    return emit(Op::ne, {v, from.is_float() && b_.type(v).scalar == thread::Scalar::f16 ? b_.constant(thread::kF16, 0)
-                            : from.is_float()                                           ? b_.f32(0)
-                                                                                        : b_.constant(b_.type(v), 0)});
+  if (from == types::bf16) return convert_scalar(cvt(Op::fcvt, v, thread::kF32), types::f32, to);
+  if (to == types::bf16) return cvt(Op::fcvt, convert_scalar(v, from, types::f32), want);
+  if (to.kind == Kind::boolean) return emit(Op::ne, {v, b_.constant(b_.type(v), 0)});
   if (from.is_float()) {
-    const bool half = b_.type(v).scalar == thread::Scalar::f16;
-    if (want.scalar == thread::Scalar::f16) return half ? v : cvt(Op::fcvt, v, thread::kF16);
-    const ValueId wide = half ? cvt(Op::fcvt, v, thread::kF32) : v;
-    if (to.is_float()) return to.bits == 32 ? wide : cvt(Op::fcvt, cvt(Op::fcvt, wide, thread::kBF16), thread::kF32);
+    if (to.is_float()) return cvt(Op::fcvt, v, want);
+    const ValueId wide = convert_scalar(v, from, types::f32);
     if (to == types::u32) {  // the upper half of the range comes down by 2^31 and back
       const ValueId half_range = b_.f32(0x1p31F);
       const ValueId upper = emit(Op::bor, {cvt(Op::f2s, emit(Op::sub, {wide, half_range}), want), b_.i32(INT32_MIN)});
@@ -153,12 +154,10 @@ Result<Unit> Lowering::scalar_inst(const Inst& i) {
       break;
   }
   const lathe::Type from = type(i.args.back()).elem;
-  const bool through_f32 = from == types::f16 && !works_on_halves(i.op) && i.op != tile::Op::select;
   std::vector<ValueId> args;
-  for (ValueId a : i.args) args.push_back(through_f32 ? cvt(Op::fcvt, scalar(a), thread::kF32) : scalar(a));
+  for (ValueId a : i.args) args.push_back(scalar(a));
   TRY_ASSIGN(out, elementwise(i.op, from, args));
   if (elem.is_int() && elem.bits < 32) out = narrowed(out, elem);
-  if (through_f32 && elem == types::f16) out = cvt(Op::fcvt, out, thread::kF16);
   return Unit{};
 }
 

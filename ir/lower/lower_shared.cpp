@@ -195,7 +195,11 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
       const auto some = elements_of_words(split_words(loaded[a]), stored, static_cast<int64_t>(slots.size()));
       for (size_t k = 0; k < some.size(); k++) {
         ValueId& sum = elements[static_cast<size_t>(slots[k])];
-        sum = sum == kNone ? some[k] : emit(Op::add, {sum, some[k]});
+        if (sum == kNone) {
+          sum = some[k];
+        } else {
+          TRY_ASSIGN(sum, combine(tile::ReduceKind::sum, stored, sum, some[k]));
+        }
       }
     }
   }

@@ -28,7 +28,7 @@ Coord plus(Coord a, const Coord& b, int64_t sign = 1) {
 
 }  // namespace
 
-/// The elements of `to`, slot by slot in compute form, each read from shared memory at the place that `source` gives
+/// The elements of `to`, slot by slot, each read from shared memory at the place that `source` gives
 /// for its coordinates.
 std::vector<ValueId> Lowering::through_memory(const TileRegs& given, const Layout& to,
                                               const std::function<Source(const std::vector<ValueId>&)>& source) {

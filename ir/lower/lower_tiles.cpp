@@ -25,11 +25,6 @@ thread::Scalar Lowering::storage_scalar(lathe::Type t) {
   return t.bits == 64 ? thread::Scalar::i64 : thread::Scalar::i32;
 }
 
-thread::Type Lowering::compute_type(lathe::Type t) {
-  const thread::Scalar s = storage_scalar(t);
-  return {s == thread::Scalar::bf16 ? thread::Scalar::f32 : s};
-}
-
 ValueId Lowering::thread_digit(int64_t below, int64_t n) {
   ValueId v = emit(Op::thread_id, {}, {.type = thread::kI32});
   if (below > 1) v = emit(Op::div_u, {v, b_.i32(below)});
@@ -68,7 +63,7 @@ ValueId Lowering::element(const TileRegs& t, int64_t slot) {
     const bool pairs = t.slots() % 2 == 0;
     ValueId v = t.regs[static_cast<size_t>(pairs ? slot / 2 : slot)];
     if (pairs) v = emit(Op::get, {v}, {.type = {storage_scalar(t.elem)}, .imm = slot % 2});
-    return t.elem == types::bf16 ? cvt(Op::fcvt, v, thread::kF32) : v;
+    return v;
   }
   if (!is_code(t.elem)) return t.regs[static_cast<size_t>(slot)];
   const int64_t bit = code_bit(t, slot), width = t.elem.bits;
@@ -83,14 +78,12 @@ TileRegs Lowering::assemble(lathe::Type elem, const Layout& layout, const std::v
   TileRegs t{elem, layout, {}, false, {}, kNone};
   if (is_half(elem)) {
     const TT scalar{storage_scalar(elem)};
-    std::vector<ValueId> halves;
-    for (ValueId v : elements) halves.push_back(b_.type(v) == scalar ? v : cvt(Op::fcvt, v, scalar));
     if (elements.size() % 2) {
-      t.regs = halves;
+      t.regs = elements;
       return t;
     }
-    for (size_t s = 0; s < halves.size(); s += 2)
-      t.regs.push_back(emit(Op::vec, {halves[s], halves[s + 1]}, {.type = scalar.with_lanes(2)}));
+    for (size_t s = 0; s < elements.size(); s += 2)
+      t.regs.push_back(emit(Op::vec, {elements[s], elements[s + 1]}, {.type = scalar.with_lanes(2)}));
     return t;
   }
   if (!is_code(elem)) {
@@ -231,7 +224,6 @@ Result<Unit> Lowering::view_tile(const Inst& i) {
     const int64_t per = 32 / bits;
     for (int64_t s = 0; s < from.slots(); s++) {
       ValueId v = element(from, s);
-      if (from.elem == types::bf16) v = cvt(Op::fcvt, v, thread::kBF16);
       if (is_half(from.elem)) v = cvt(Op::zext, cvt(Op::bitcast, v, thread::kI16), thread::kI32);
       if (from.elem == types::f32) v = cvt(Op::bitcast, v, thread::kI32);
       if (bits < 32) v = emit(Op::band, {v, b_.i32((int64_t{1} << bits) - 1)});
@@ -267,11 +259,7 @@ Result<Unit> Lowering::elementwise_tile(const Inst& i) {
   std::vector<ValueId> elements;
   for (int64_t s = 0; s < t.layout->slots(); s++) {
     std::vector<ValueId> args;
-    for (ValueId a : i.args) {
-      ValueId v = element(tiles_.at(a), s);
-      if (elem == types::f16 && !native_half && i.op != tile::Op::select) v = cvt(Op::fcvt, v, thread::kF32);
-      args.push_back(v);
-    }
+    for (ValueId a : i.args) args.push_back(element(tiles_.at(a), s));
     TRY_ASSIGN(ValueId v, elementwise(i.op, elem, args));
     elements.push_back(v);
   }
@@ -323,7 +311,8 @@ Result<Unit> Lowering::cast_tile(const Inst& i) {
       TileRegs half{types::f16, *t.layout, *pairs, false, {}, kNone};
       std::vector<ValueId> elements;
       if (t.elem != types::f16) {  // exact in f16, so widening it loses nothing
-        for (int64_t s = 0; s < half.slots(); s++) elements.push_back(cvt(Op::fcvt, element(half, s), thread::kF32));
+        for (int64_t s = 0; s < half.slots(); s++)
+          elements.push_back(convert_scalar(element(half, s), types::f16, t.elem));
         half = assemble(t.elem, *t.layout, elements);
       }
       tiles_[i.results[0]] = half;

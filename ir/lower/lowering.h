@@ -79,9 +79,9 @@ class Lowering {
 
   // ---- lower_tiles.cpp: registers of tiles
   static thread::Scalar storage_scalar(lathe::Type t);  ///< what a register of this element holds
-  ValueId element(const TileRegs& t, int64_t slot);     ///< in compute form: see compute_type
+  /// As every scalar is held: halves as they are, integers under 32 bits as i32.
+  ValueId element(const TileRegs& t, int64_t slot);
   TileRegs assemble(lathe::Type elem, const Layout& layout, const std::vector<ValueId>& elements);
-  static TT compute_type(lathe::Type t);  ///< f32 for floats under 32 bits except f16; i32 for integers under 32 bits
   Result<Unit> tile_inst(const Inst& i);
   Result<Unit> elementwise_tile(const Inst& i);
   Result<Unit> cast_tile(const Inst& i);
