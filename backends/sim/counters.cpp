@@ -42,6 +42,18 @@ void LoopCount::add(const LoopCount& other) {
   least_wavefronts += other.least_wavefronts;
 }
 
+uint64_t LoopCount::instructions() const {
+  uint64_t sum = 0;
+  for (size_t k = 0; k < kClasses; k++) sum += k == static_cast<size_t>(Class::move) ? 0 : by_class[k];
+  return sum;
+}
+
+const LoopCount& KernelCount::main_loop() const {
+  const auto weight = [](const LoopCount& l) { return std::pair(l.of(Class::mma), l.instructions()); };
+  const auto less = [&](const LoopCount& a, const LoopCount& b) { return weight(a) < weight(b); };
+  return loops.size() == 1 ? loops[0] : *std::max_element(loops.begin() + 1, loops.end(), less);
+}
+
 LoopCount KernelCount::total() const {
   LoopCount sum;
   for (const LoopCount& l : loops) sum.add(l);

@@ -32,6 +32,8 @@ struct LoopCount {
   uint64_t sectors = 0, least_sectors = 0, wavefronts = 0, least_wavefronts = 0;
   std::optional<int> operand_lead;  ///< see lead.h
   void add(const LoopCount& other);
+  uint64_t of(Class c) const { return by_class[static_cast<size_t>(c)]; }
+  uint64_t instructions() const;  ///< all but moves, which are names
 };
 
 /// Of all launches of one kernel.
@@ -41,6 +43,9 @@ struct KernelCount {
   std::vector<LoopCount> loops;  ///< 0: outside any; the innermost loop counts
   FlightCount flight;            ///< the most of any launch
   LoopCount total() const;
+  /// The loop with the most matrix instructions, else with the most instructions; what lies outside where there is
+  /// none.
+  const LoopCount& main_loop() const;
 };
 
 /// What one launch adds.
