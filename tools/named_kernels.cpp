@@ -77,6 +77,7 @@ using Build = Result<tile::Func> (*)(const Target&, Settings&, tile::Factor&);
 struct Row {
   const char* name;
   Build build;
+  bool scheduled = false;  ///< by its sizes
 };
 template <class Kernel>
 Result<tile::Func> row_kernel(Settings& settings, Kernel kernel) {
@@ -84,9 +85,9 @@ Result<tile::Func> row_kernel(Settings& settings, Kernel kernel) {
   return kernel(r.type, r.rows, r.columns, r.subgroups);
 }
 const Row kRows[] = {
-    {"matmul_u4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::u4, t, s, f); }},
-    {"matmul_i4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::i4, t, s, f); }},
-    {"matmul_f16", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::f16, t, s, f); }},
+    {"matmul_u4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::u4, t, s, f); }, true},
+    {"matmul_i4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::i4, t, s, f); }, true},
+    {"matmul_f16", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::f16, t, s, f); }, true},
     {"softmax", [](const Target&, Settings& s, tile::Factor&) { return row_kernel(s, kernels::softmax); }},
     {"rmsnorm", [](const Target&, Settings& s, tile::Factor&) { return row_kernel(s, kernels::rmsnorm); }},
     {"transpose",
@@ -116,6 +117,7 @@ Result<Settings> Settings::parse(const std::vector<std::string>& arguments) {
       return bad_input(fmt::format("--set {}: NAME=NUMBER is needed", model::in_quotes(text)));
     s.given_[text.substr(0, mark)] = value;
   }
+  s.all_ = s.given_;
   return s;
 }
 
@@ -136,6 +138,11 @@ Result<Unit> Settings::finish() const {
                                fmt::join(known_, ", ")));
 }
 
+std::optional<int64_t> Settings::value(const std::string& name) const {
+  const auto it = all_.find(name);
+  return it == all_.end() ? std::nullopt : std::optional(it->second);
+}
+
 bool is_named_kernel(const std::string& name) { return find(name) != nullptr; }
 
 std::vector<std::string> kernel_names() {
@@ -149,6 +156,12 @@ Result<tile::Func> named_kernel(const std::string& name, const Target& target, S
   const Row* row = find(name);
   if (row == nullptr) return internal_error(fmt::format("no kernel {}", name));
   return row->build(target, settings, factor);
+}
+
+std::map<std::string, int64_t> named_sizes(const std::string& name, const Settings& settings) {
+  const Row* row = find(name);
+  if (row == nullptr || !row->scheduled) return {};
+  return {{"M", settings.value("tokens").value_or(kTokens)}, {"N", kOutputs}, {"K", kInputs}};
 }
 
 }  // namespace lathe::tools
