@@ -22,10 +22,13 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
-/// Neighbours differ, and the same number has the same colour in every picture.
-std::string colour(int64_t number, int64_t shade) {
-  const double hue = std::fmod(static_cast<double>(number) * 137.508, 360);
-  return fmt::format("hsl({:.0f},70%,{}%)", hue, 88 - shade % 4 * 8);
+/// Neighbours differ, and a lane has one colour in every picture.
+std::string lane_colour(int64_t lane, int64_t subgroup) {
+  const double hue = std::fmod(static_cast<double>(lane) * 137.508, 360);
+  return fmt::format("hsl({:.0f},70%,{}%)", hue, 88 - subgroup % 4 * 8);
+}
+std::string bank_colour(int64_t bank) {
+  return fmt::format("hsl({},70%,{}%)", bank * 360 / kBanks, bank % 2 ? 74 : 86);
 }
 
 /// Neighbours of one row that look alike.
@@ -130,7 +133,7 @@ std::string draw_registers(const PlacedTile& t, int subgroup_size) {
   };
   each_run(picture, holder, [&](const Holder& h, int64_t row, int64_t column, int64_t length) {
     const std::string slots = length > 1 ? fmt::format("{}..{}", h.slot, h.slot + length - 1) : std::to_string(h.slot);
-    return Run{row, column, length, colour(h.thread % subgroup_size, h.thread / subgroup_size),
+    return Run{row, column, length, lane_colour(h.thread % subgroup_size, h.thread / subgroup_size),
                fmt::format("{}/{}", h.thread, slots)};
   });
   return picture.svg();
@@ -182,7 +185,7 @@ std::string draw_shared(const SharedTile& t, int subgroup_size) {
   };
   each_run(picture, place, [&](const Place& p, int64_t row, int64_t column, int64_t length) {
     const std::string label = p.lane < 0 ? std::to_string(p.bank) : fmt::format("{}:{}", p.lane, p.bank);
-    return Run{row, column, length, colour(p.bank, 0), label, p.lane >= 0};
+    return Run{row, column, length, bank_colour(p.bank), label, p.lane >= 0};
   });
   return picture.svg();
 }

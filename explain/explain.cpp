@@ -46,7 +46,8 @@ Result<std::vector<Product>> products_of(const tile::Func& f, const Target& t) {
 
 /// What the tile program does where an access of memory stands: its view or tile, by the kind of access.
 std::string purpose(const tile::Func& f, const sim::AccessCount& a) {
-  const bool shared = a.op == thread::Op::load_shared || a.op == thread::Op::store_shared;
+  const bool shared =
+      a.op == thread::Op::load_shared || a.op == thread::Op::load_matrix || a.op == thread::Op::store_shared;
   const std::string label = thread::info(a.op).name;
   std::string of_view, of_tile;
   f.walk(f.body, [&](BlockId, size_t, InstId id) {
@@ -77,15 +78,13 @@ Result<Subject> compile_subject(const tile::Func& f, const Target& target, const
 Result<Explanation> explain(const Subject& s, const Sizes& given) {
   Explanation e;
   e.name = s.program.name;
-  e.target = s.target->name;
-  e.speed = s.target->speed;
+  e.target = s.target;
   e.tiles = tiles_of(s.compiled.laid_out);
   TRY_ASSIGN(e.products, products_of(s.compiled.laid_out, *s.target));
   e.packed = s.compiled.packed;
   e.shared_tiles = s.compiled.shared_tiles;
   const thread::Func& code = s.compiled.func;
   for (const thread::SharedArray& a : code.shared) e.shared_bytes += a.bytes;
-  e.shared_of_core = s.target->shared_bytes;
   e.threads = int64_t{code.subgroups} * code.subgroup_size;
   e.problem = sizes_of_problem(s.program, given);
   e.sample = sizes_of_sample(s.program, e.problem, kTurns);

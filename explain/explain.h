@@ -29,7 +29,7 @@ struct PlacedTile {
 /// An mma and the matrix instruction it runs on.
 struct Product {
   int line = 0;
-  MmaPlan plan;  ///< its atoms are the Subject's target's
+  MmaPlan plan;
 };
 
 /// An access of memory that stands on a line, and what it is for: "load w".
@@ -51,21 +51,21 @@ struct Limit {
 };
 
 struct Explanation {
-  std::string name, target;
-  Speed speed;
+  std::string name;
+  std::shared_ptr<const Target> target;  ///< whose atoms the products name
   std::vector<PlacedTile> tiles;
   std::map<std::string, PackedLayout> packed;
   std::vector<Product> products;
   std::vector<SharedTile> shared_tiles;
-  int64_t shared_bytes = 0;    ///< of a workgroup
-  int64_t shared_of_core = 0;  ///< that its workgroups share
-  int64_t threads = 0;         ///< of a workgroup
+  int64_t shared_bytes = 0;  ///< of a workgroup
+  int64_t threads = 0;       ///< of a workgroup
   Sizes problem, sample;
   Work work, sample_work;
   sim::KernelCount count;  ///< of the sample
   std::vector<Copy> copies;
   std::string not_counted;  ///< why the sample does not run; "" when it does
   Limit limit;
+  const Speed& speed() const { return target->speed; }
 };
 
 /// Runs a sample of the problem on the simulated target. `given`: sizes by symbol; the others are chosen. Errors: a

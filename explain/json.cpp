@@ -53,7 +53,7 @@ Json copies(const Explanation& e) {
 Json floor(const Explanation& e) {
   Json out{{"bytes", e.work.bytes}, {"workgroups", e.work.workgroups()}};
   if (e.work.flops) out["flops"] = *e.work.flops;
-  if (!e.speed.device.empty()) out["device"] = e.speed.device;
+  if (!e.speed().device.empty()) out["device"] = e.speed().device;
   if (const auto us = memory_us(e)) out["memory_us"] = *us;
   if (const auto us = matrix_us(e)) out["matrix_us"] = *us;
   return out;
@@ -63,7 +63,7 @@ Json floor(const Explanation& e) {
 
 std::string to_json(const Subject& s, const Explanation& e) {
   Json out{{"kernel", e.name},
-           {"target", e.target},
+           {"target", e.target->name},
            {"program", tile::print(s.program)},
            {"after_passes", tile::print(s.compiled.laid_out)},
            {"tiles", tiles(e)},

@@ -13,6 +13,7 @@ namespace {
 constexpr double kIssues = 4;           ///< instructions of subgroups a cycle
 constexpr double kWavefronts = 1;       ///< a cycle
 constexpr double kSectors = 2;          ///< a cycle, from the caches
+constexpr double kMatrixFlops = 2048;   ///< a cycle, where the target does not tell
 constexpr double kBarrierCycles = 40;   ///< until all have come and gone on
 constexpr double kWorth = 0.1;          ///< of the longest
 constexpr int64_t kCoreThreads = 2048;  ///< at once
@@ -31,13 +32,14 @@ class Model {
  public:
   Model(const Explanation& e, const tile::Func& program) : e_(e), program_(program) {
     const auto groups = static_cast<double>(e.work.workgroups());
-    busy_ = std::min(groups, e.speed.cores ? static_cast<double>(e.speed.cores) : groups);
+    busy_ = std::min(groups, e.speed().cores ? static_cast<double>(e.speed().cores) : groups);
     const double grids = groups / static_cast<double>(e.sample_work.workgroups());
     for (const sim::LoopCount& l : e.count.loops) {
       const auto large = e.work.turns.find(l.loc.line), small = e.sample_work.turns.find(l.loc.line);
       const bool known = large != e.work.turns.end() && small != e.sample_work.turns.end() && small->second > 0;
       times_.push_back(grids * (known ? large->second / small->second : 1) / busy_);
     }
+    weigh();
   }
 
   Limit limit() const {
@@ -47,6 +49,7 @@ class Model {
     return {longest.cause, 0, ""};
   }
 
+ private:
   void weigh() {
     double issued = 0, wavefronts = 0, read = 0;
     for (size_t l = 0; l < times_.size(); l++) {
@@ -57,11 +60,10 @@ class Model {
     }
     costs_ = {
         {Cause::issue, issued / kIssues}, {Cause::shared, wavefronts / kWavefronts}, {Cause::reads, read / kSectors}};
-    if (const auto us = memory_us(e_)) costs_.push_back({Cause::memory, *us * e_.speed.mhz});
-    if (e_.speed.matrix_tflops) costs_.push_back({Cause::matrix, matrix_cycles()});
+    if (const auto us = memory_us(e_)) costs_.push_back({Cause::memory, *us * e_.speed().mhz});
+    costs_.push_back({Cause::matrix, matrix_cycles()});
   }
 
- private:
   template <class T>
   static bool by_cycles(const T& a, const T& b) {
     return a.cycles < b.cycles;
@@ -74,42 +76,53 @@ class Model {
     double instructions = 0;
     for (size_t l = 0; l < times_.size(); l++)
       instructions += times_[l] * static_cast<double>(e_.count.loops[l].of(sim::Class::mma));
-    const double flops = 2.0 * atom.m * atom.n * atom.k * instructions;
-    return flops * std::max(1, e_.speed.cores) / (e_.speed.matrix_tflops * 1e12) * (e_.speed.mhz * 1e6);
+    const double known = e_.speed().cores ? e_.speed().matrix_tflops * 1e6 / e_.speed().mhz / e_.speed().cores : 0;
+    return 2.0 * atom.m * atom.n * atom.k * instructions / (known > 0 ? known : kMatrixFlops);
   }
 
   static double over(uint64_t part, uint64_t whole) {
     return static_cast<double>(part) / static_cast<double>(std::max<uint64_t>(1, whole));
   }
 
-  Waste conflicts() const {
-    Waste worst;
+  /// The sum over all accesses of what `cycles` says, told of the worst.
+  template <class Cycles, class Tell>
+  Waste sum(const Cycles& cycles, const Tell& tell) const {
+    Waste all;
+    const Copy* worst = nullptr;
+    double most = 0;
     for (const Copy& copy : e_.copies) {
-      const sim::AccessCount& a = copy.count;
-      const double cycles = times_[a.loop] * static_cast<double>(a.wavefronts - a.least_wavefronts) / kWavefronts;
-      if (cycles <= worst.cycles) continue;
-      worst = {cycles,
-               {Cause::bank_conflicts, a.loc.line,
-                fmt::format("shared memory bank conflicts: {:.1f} wavefronts where {:.1f} would do, line {} ({})",
-                            over(a.wavefronts, a.issued), over(a.least_wavefronts, a.issued), a.loc.line, copy.what)}};
+      const double own = times_[copy.count.loop] * cycles(copy.count);
+      all.cycles += own;
+      if (own > most) most = own, worst = &copy;
     }
-    return worst;
+    if (worst) all.limit = tell(*worst);
+    return all;
+  }
+
+  Waste conflicts() const {
+    const auto cycles = [](const sim::AccessCount& a) {
+      return static_cast<double>(a.wavefronts - a.least_wavefronts) / kWavefronts;
+    };
+    return sum(cycles, [](const Copy& copy) -> Limit {
+      const sim::AccessCount& a = copy.count;
+      return {Cause::bank_conflicts, a.loc.line,
+              fmt::format("shared memory bank conflicts: {:.1f} wavefronts where {:.1f} would do, line {} ({})",
+                          over(a.wavefronts, a.issued), over(a.least_wavefronts, a.issued), a.loc.line, copy.what)};
+    });
   }
 
   Waste sectors() const {
-    Waste worst;
-    for (const Copy& copy : e_.copies) {
+    const auto cycles = [](const sim::AccessCount& a) {
+      return static_cast<double>(a.sectors - a.least_sectors) / kSectors;
+    };
+    return sum(cycles, [](const Copy& copy) -> Limit {
       const sim::AccessCount& a = copy.count;
-      const double cycles = times_[a.loop] * static_cast<double>(a.sectors - a.least_sectors) / kSectors;
-      if (cycles <= worst.cycles) continue;
       const bool stores = thread::info(a.op).effect == thread::Effect::writes && a.op != thread::Op::async_copy;
-      worst = {cycles,
-               {Cause::sectors, a.loc.line,
-                fmt::format("global {} {} bytes wide: {:.1f} sectors where {:.1f} would do, line {} ({})",
-                            stores ? "stores" : "loads", a.bytes, over(a.sectors, a.issued),
-                            over(a.least_sectors, a.issued), a.loc.line, copy.what)}};
-    }
-    return worst;
+      return {Cause::sectors, a.loc.line,
+              fmt::format("global {} {} bytes wide: {:.1f} sectors where {:.1f} would do, line {} ({})",
+                          stores ? "stores" : "loads", a.bytes, over(a.sectors, a.issued),
+                          over(a.least_sectors, a.issued), a.loc.line, copy.what)};
+    });
   }
 
   /// Barriers of a loop that cuts something into steps.
@@ -147,11 +160,12 @@ std::string bytes_text(double bytes) {
   return bytes < 1e6 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.1f} MB", bytes / 1e6);
 }
 
-/// Bytes on their way to a core, at most: as many workgroups as fit, and as there are.
-double flight_of_core(const Explanation& e, int64_t shared_of_core) {
-  const auto fit = std::min(kCoreThreads / e.threads, e.shared_bytes ? shared_of_core / e.shared_bytes : kCoreThreads);
-  const double there = static_cast<double>(e.work.workgroups()) / e.speed.cores;
-  return std::min(static_cast<double>(std::max<int64_t>(1, fit)), std::max(1.0, there)) *
+/// Bytes on their way to a core, at most: as many workgroups as fit, and as there are for each.
+double flight_of_core(const Explanation& e) {
+  const auto fit =
+      std::min(kCoreThreads / e.threads, e.shared_bytes ? e.target->shared_bytes / e.shared_bytes : kCoreThreads);
+  const double there = static_cast<double>(e.work.workgroups()) / e.speed().cores;
+  return std::min(static_cast<double>(std::max<int64_t>(1, fit)), there) *
          static_cast<double>(e.count.flight.copies + e.count.flight.loads);
 }
 
@@ -178,32 +192,31 @@ const char* to_string(Cause c) {
 }
 
 std::optional<double> memory_us(const Explanation& e) {
-  if (!e.speed.memory_gb_s) return std::nullopt;
-  return static_cast<double>(e.work.bytes) / (e.speed.memory_gb_s * 1e3);
+  if (!e.speed().memory_gb_s) return std::nullopt;
+  return e.work.bytes / (e.speed().memory_gb_s * 1e3);
 }
 
 std::optional<double> matrix_us(const Explanation& e) {
-  if (!e.speed.matrix_tflops || !e.work.flops) return std::nullopt;
-  return *e.work.flops / (e.speed.matrix_tflops * 1e6);
+  if (!e.speed().matrix_tflops || !e.work.flops) return std::nullopt;
+  return *e.work.flops / (e.speed().matrix_tflops * 1e6);
 }
 
 Limit limit_of(const Explanation& e, const tile::Func& program) {
   if (!e.not_counted.empty())
     return {Cause::unknown, 0, "something unknown: the sample does not run: " + e.not_counted};
-  Model model(e, program);
-  model.weigh();
-  Limit limit = model.limit();
+  Limit limit = Model(e, program).limit();
   if (!limit.text.empty()) return limit;
-  const double flight = e.speed.cores ? flight_of_core(e, e.shared_of_core) : 0;
-  if (limit.cause == Cause::memory && flight < static_cast<double>(e.speed.flight_bytes)) {
+  const double flight = e.speed().cores ? flight_of_core(e) : 0;
+  if (limit.cause == Cause::memory && flight < static_cast<double>(e.speed().flight_bytes)) {
     limit.cause = Cause::latency;
-    limit.text = fmt::format("latency: {:.0f} bytes in flight to a core of {} needed", flight, e.speed.flight_bytes);
+    limit.text = fmt::format("latency: {:.0f} bytes in flight to a core of {} needed", flight, e.speed().flight_bytes);
+    if (e.work.workgroups() < e.speed().cores)
+      limit.text += fmt::format(", {} workgroups for {} cores", e.work.workgroups(), e.speed().cores);
     return limit;
   }
   switch (limit.cause) {
     case Cause::memory:
-      limit.text = fmt::format("memory bandwidth: {} take {:.2f} us", bytes_text(static_cast<double>(e.work.bytes)),
-                               *memory_us(e));
+      limit.text = fmt::format("memory bandwidth: {} take {:.2f} us", bytes_text(e.work.bytes), *memory_us(e));
       break;
     case Cause::matrix:
       limit.text = fmt::format("matrix instructions: {}", e.products[0].plan.atom->name);
@@ -217,9 +230,8 @@ Limit limit_of(const Explanation& e, const tile::Func& program) {
     default:
       limit.text = issue_text(e);
   }
-  if (e.speed.device.empty())
-    limit.text +=
-        fmt::format(", as far as is known: {} has no figures of its memory and matrix instructions", e.target);
+  if (e.speed().device.empty())
+    limit.text += fmt::format(", as far as is known: {} has no figures of its memory", e.target->name);
   return limit;
 }
 

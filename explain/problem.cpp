@@ -1,9 +1,12 @@
 #include "explain/problem.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <numeric>
 
-#include "engine/host_memory.h"
 #include "engine/kernel.h"
 #include "ir/tile_interp.h"
 
@@ -13,6 +16,7 @@ namespace {
 using tile::Func;
 using tile::Op;
 
+constexpr int64_t kMostValue = int64_t{1} << 60, kMostWorkgroups = int64_t{1} << 31;
 constexpr int64_t kLarge = 4096;  ///< a size that nothing is said of
 
 struct Range {
@@ -63,8 +67,8 @@ class Ranges {
       case Op::sub:
         return Range{a->least - b->most, a->most - b->least};
       case Op::mul:
-        return a->least < 0 || b->least < 0 ? std::nullopt
-                                            : std::optional(Range{a->least * b->least, a->most * b->most});
+        if (a->least < 0 || b->least < 0 || (a->most > 0 && b->most > kMostValue / a->most)) return std::nullopt;
+        return Range{a->least * b->least, a->most * b->most};
       case Op::div:
         return b->least < 1 || a->least < 0 ? std::nullopt
                                             : std::optional(Range{a->least / b->most, a->most / b->least});
@@ -110,15 +114,21 @@ struct Cuts {
 };
 Cuts cuts_of(const Func& f) {
   Cuts out;
-  const auto raise = [](int64_t& v, int64_t to) { v = std::max(v, to); };
+  // A part of a part of a symbol, and how much of it that is.
+  const std::function<void(std::map<std::string, int64_t>&, ValueId, int64_t)> cut = [&](auto& cuts, ValueId v,
+                                                                                         int64_t by) {
+    const auto* def = f.def(v);
+    if (def && def->op == Op::ceildiv) return cut(cuts, def->args[0], by * constant_or(f, def->args[1], 1));
+    if (!is_symbol(f, v)) return;
+    int64_t& most = cuts[name_of(f, v)];
+    most = std::max(most, by);
+  };
   for (const BlockId b : {f.head, f.grid, f.body}) {
     if (b == kNone) continue;
     f.walk(b, [&](BlockId, size_t, InstId id) {
       const Func::Inst& i = f.inst(id);
-      if (i.op == Op::ceildiv && is_symbol(f, i.args[0]))
-        raise(out.tiles[name_of(f, i.args[0])], constant_or(f, i.args[1], 1));
-      if (i.op == Op::loop && is_symbol(f, i.args[1]))
-        raise(out.steps[name_of(f, i.args[1])], constant_or(f, i.args[2], 1));
+      if (i.op == Op::ceildiv) cut(b == f.body ? out.steps : out.tiles, i.results[0], 1);
+      if (i.op == Op::loop) cut(out.steps, i.args[1], constant_or(f, i.args[2], 1));
     });
   }
   return out;
@@ -129,6 +139,12 @@ Result<std::array<int64_t, 3>> grid_of(const Func& f, const Sizes& sizes) {
   for (const tile::Param& p : f.params)
     if (f.type(p.value).is_scalar()) scalars[name_of(f, p.value)] = 1;
   TRY_ASSIGN(const auto axes, tile::evaluate_grid(f, symbol_values(f, sizes), scalars));
+  int64_t left = kMostWorkgroups;
+  for (const int64_t axis : axes) {
+    if (axis < 1 || axis > left)
+      return bad_input(fmt::format("{}: a grid of {} x {} x {}", f.name, axes[0], axes[1], axes[2]));
+    left /= axis;
+  }
   return std::array<int64_t, 3>{axes[0], axes[1], axes[2]};
 }
 
@@ -210,14 +226,19 @@ Result<Work> work_of(const tile::Func& f, const Sizes& sizes, const std::map<std
   TRY_ASSIGN(work.grid, grid_of(f, sizes));
   for (const tile::Param& p : f.params) {
     if (f.type(p.value).is_scalar() || p.workspace) continue;
-    Coord shape;
-    for (const ValueId s : p.sizes) {
-      const auto it = sizes.find(name_of(f, s));
-      shape.push_back(it == sizes.end() ? constant_or(f, s, 1) : it->second);
+    std::vector<double> shape;
+    for (const ValueId size : p.sizes) {
+      const auto it = sizes.find(name_of(f, size));
+      shape.push_back(static_cast<double>(it == sizes.end() ? constant_or(f, size, 1) : it->second));
     }
-    const auto order = packed.find(name_of(f, p.value));
-    work.bytes +=
-        order == packed.end() ? device_bytes(f.type(p.value).elem, shape) : order->second.bytes(shape[0], shape[1]);
+    double bytes = f.type(p.value).elem.bits / 8.0;
+    if (const auto order = packed.find(name_of(f, p.value)); order != packed.end()) {
+      const auto units = [](double extent, int64_t of) { return std::ceil(extent / static_cast<double>(of)); };
+      shape = {units(shape[0], order->second.unit_n()), units(shape[1], order->second.unit_k())};
+      bytes = static_cast<double>(order->second.unit_bytes());
+    }
+    for (const double extent : shape) bytes *= extent;
+    work.bytes += bytes;
   }
   const Ranges first(f, sizes, {1, 1, 1});
   double flops = 0;

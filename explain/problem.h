@@ -26,7 +26,7 @@ bool rows_aligned(const tile::Func& f, const Sizes& sizes);
 
 struct Work {
   std::array<int64_t, 3> grid{1, 1, 1};
-  int64_t bytes = 0;            ///< of the views, each read or written once
+  double bytes = 0;             ///< of the views, each read or written once
   std::optional<double> flops;  ///< of its mma, on whole tiles; none where a loop's length is not known before
   std::map<int, double> turns;  ///< of the loop on a line, for one workgroup; of those whose length is known before
   int64_t workgroups() const { return grid[0] * grid[1] * grid[2]; }

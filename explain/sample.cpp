@@ -10,7 +10,7 @@
 namespace lathe::explain {
 namespace {
 
-constexpr double kTimeout_s = 60;
+constexpr double kTimeout_s = 20;
 
 class Sample {
  public:

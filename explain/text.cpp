@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "explain/explain.h"
 
@@ -64,6 +65,18 @@ void tiles(std::string& out, const Explanation& e) {
                        p.lane_bits() / 8);
 }
 
+/// Words with commas, in lines of a width that fits a page.
+void wrapped(std::string& out, const std::vector<std::string>& words) {
+  constexpr size_t kWidth = 120;
+  std::string line = "   ";
+  for (size_t i = 0; i < words.size(); i++) {
+    const std::string word = " " + words[i] + (i + 1 < words.size() ? "," : "");
+    if (line.size() + word.size() > kWidth) out += std::exchange(line, "   ") + "\n";
+    line += word;
+  }
+  out += line + "\n";
+}
+
 /// Atoms refused for one reason stand together.
 void products(std::string& out, const Explanation& e) {
   for (const Product& p : e.products) {
@@ -77,7 +90,10 @@ void products(std::string& out, const Explanation& e) {
       if (it == reasons.end()) it = reasons.insert(reasons.end(), {why, {}});
       it->second.push_back(r.atom->name);
     }
-    for (const auto& [why, atoms] : reasons) out += fmt::format("  not {}: {}\n", fmt::join(atoms, ", "), why);
+    for (const auto& [why, atoms] : reasons) {
+      out += fmt::format("  refused: {}\n", why);
+      wrapped(out, atoms);
+    }
   }
 }
 
@@ -122,23 +138,24 @@ void counters(std::string& out, const Explanation& e) {
 
 void floor(std::string& out, const Explanation& e) {
   out += fmt::format("\nfloor ({}; {} workgroups)\n", sizes_text(e.problem), e.work.workgroups());
-  const std::string whose = e.speed.device.empty() ? "" : ", " + e.speed.device;
+  const std::string whose = e.speed().device.empty() ? "" : ", " + e.speed().device;
   const auto row = [&](const std::string& what, const std::optional<double>& us, const std::string& rate) {
     out += "  " + what;
-    out += us ? fmt::format(": {:.2f} us at {}{}\n", *us, rate, whose) : fmt::format(": {} has no figures\n", e.target);
+    out += us ? fmt::format(": {:.2f} us at {}{}\n", *us, rate, whose)
+              : fmt::format(": {} has no figures\n", e.target->name);
   };
-  row(fmt::format("{} bytes of memory", e.work.bytes), memory_us(e), fmt::format("{} GB/s", e.speed.memory_gb_s));
+  row(fmt::format("{:.0f} bytes of memory", e.work.bytes), memory_us(e), fmt::format("{} GB/s", e.speed().memory_gb_s));
   if (!e.work.flops)
     out += "  operations of matrices: not known before the program runs\n";
   else if (*e.work.flops > 0)
     row(fmt::format("{:.4g} operations of matrices", *e.work.flops), matrix_us(e),
-        fmt::format("{} TFLOPS", e.speed.matrix_tflops));
+        fmt::format("{} TFLOPS", e.speed().matrix_tflops));
 }
 
 }  // namespace
 
 std::string to_text(const Subject& s, const Explanation& e) {
-  std::string out = fmt::format("{} on {}\n", e.name, e.target);
+  std::string out = fmt::format("{} on {}\n", e.name, e.target->name);
   programs(out, s);
   tiles(out, e);
   products(out, e);
