@@ -332,7 +332,7 @@ TEST_CASE("explain says what limits a kernel in its last line, and draws layouts
   check_refused_in_one_line("explain scale.tile --target sm_80 --set Q=1", {"Q", "M, N"});
   check_refused_in_one_line("explain scale.tile --target sm_80 --set M=0", {"M=0"});
   check_refused_in_one_line("explain scale.tile --target sm_80 --set M=1000000000 --set N=1000000000", {"grid"});
-  check_refused_in_one_line("explain matmul_i4 --target sm_80 --set tile_m=12", {"no matrix instruction", "m 12"});
+  check_refused_in_one_line("explain matmul_i4 --target sm_80 --set tile_n=20", {"no matrix instruction", "m 20"});
   check_refused_in_one_line("explain scale.tile --target sm_80 --svg scale.tile/inside", {"scale.tile/inside"});
   folder().write("wrong.tile", "kernel wrong(");
   check_refused("explain wrong.tile --target sm_80", {"wrong.tile:1"});
