@@ -32,10 +32,11 @@ class FiguresFile {
     std::map<std::string, Figures> kernels;
   };
 
-  /// `name`: of a file in tests/; `title`: its first line.
-  explicit FiguresFile(const std::string& name = "figures.txt",
+  /// `title`: its first line.
+  explicit FiguresFile(std::string path = in_tests("figures.txt"),
                        std::string title = "What other compilers make of our kernels.")
-      : path_(std::string(LATHE_SOURCE_DIR) + "/tests/" + name), title_(std::move(title)) {}
+      : path_(std::move(path)), title_(std::move(title)) {}
+  static std::string in_tests(const std::string& name) { return std::string(LATHE_SOURCE_DIR) + "/tests/" + name; }
   std::map<std::string, Section> read() const {
     std::map<std::string, Section> sections;
     std::ifstream in(path_);

@@ -26,7 +26,7 @@ const NamedFormat kCounted[] = {{"u4 zero 8", {.code = types::u4, .group = kGrou
 
 const FiguresFile& counters_file() {
   static const FiguresFile file(
-      "counters.txt",
+      FiguresFile::in_tests("counters.txt"),
       "The matmul's main loops, counted by the simulator and made by ptxas.\n"
       "# instructions: of the thread program, for 1000 weights; machine: of the machine's code, for 1000 weights;\n"
       "# barriers: a turn; conflicts: shared wavefronts over their least; sectors: for 100 of their least; flight: "

@@ -79,4 +79,19 @@ TEST_CASE("figures that got worse, spill anew or are unknown are told") {
   CHECK_FALSE(c.version.empty());
 }
 
+TEST_CASE("figures that are the same every time: any other is told, and one that is new or gone") {
+  if (std::getenv("BLESS")) return;
+  const model::ScratchFolder scratch("lathe_figures");
+  const FiguresFile file(scratch.write("f.txt", "[device] 1\na: x 1, y 2\nb: x 3\n"));
+  const auto faults = [&](const std::string& version, std::map<std::string, Figures> kernels) {
+    return changes("device", {version, std::move(kernels)}, file).faults.size();
+  };
+  const Figures a{{"x", 1}, {"y", 2}}, b{{"x", 3}};
+  CHECK(faults("1", {{"a", a}, {"b", b}}) == 0);
+  CHECK(faults("1", {{"a", b}, {"b", b}}) == 1);
+  CHECK(faults("1", {{"a", a}}) == 1);
+  CHECK(faults("1", {{"a", a}, {"b", b}, {"c", b}}) == 1);
+  CHECK(faults("2", {{"a", b}}) == 0);  // of another version: not compared
+}
+
 }  // namespace lathe
