@@ -47,7 +47,8 @@ Result<Compiled> compile(tile::Func f, const Target& target, const CompileOption
   thread::optimise(lowered.func);
   thread::hide_constants(lowered.func, wrong_with_constants(target));
   TRY(thread::verify(lowered.func));
-  return Compiled{std::move(f), std::move(lowered.func), std::move(lowered.packed)};
+  return Compiled{std::move(f), std::move(lowered.func), std::move(lowered.packed), lowered.logs,
+                  std::move(lowered.shared_tiles)};
 }
 
 }  // namespace lathe

@@ -13,6 +13,8 @@ struct Compiled {
   tile::Func laid_out;  ///< after layout inference, as printed by --emit tile --after layouts
   thread::Func func;
   std::map<std::string, PackedLayout> packed;
+  bool logs = false;  ///< see Lowered
+  std::vector<SharedTile> shared_tiles;
 };
 
 /// The target-independent half: linearity, pipelines. Equal text for every target at the same schedule.

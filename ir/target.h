@@ -37,6 +37,16 @@ struct MatrixLoad {
   Layout registers, addresses;
 };
 
+/// How fast a device of the target is; 0: not known. Floors and advice come from it, no code.
+struct Speed {
+  std::string device;        ///< "H200 (measured)": whose figures these are; "": nobody's
+  int memory_gb_s = 0;       ///< 10^9 bytes a second, read from global memory
+  int matrix_tflops = 0;     ///< 10^12 f16 operations a second, into f32 (a multiply-add is two)
+  int cores = 0;             ///< that workgroups are spread over
+  int mhz = 0;               ///< of a core under load
+  int64_t flight_bytes = 0;  ///< on their way to a core, from which on memory_gb_s is reached
+};
+
 enum class Backend : uint8_t { ptx, spirv };
 
 struct Target {
@@ -57,6 +67,7 @@ struct Target {
   bool async_copy = false;         ///< global to shared memory without registers, in groups waited for by number
   bool overlapped_launch = false;  ///< a launch may start before the one in front has ended, and wait for it itself
   int ptx_isa = 0;                 ///< PTX: version times ten (63 = 6.3); 0 elsewhere
+  Speed speed;
   std::vector<MatrixLoad> matrix_loads;  ///< in order of preference
   std::vector<Atom> atoms;               ///< in order of preference
 };

@@ -195,6 +195,13 @@ Result<Func> parse(std::string_view text, std::string_view file_name);
 /// Text that parses back to the same kernel: parse(print(f)) prints the same, byte for byte. Layouts are printed as
 /// pins.
 std::string print(const Func& f);
+/// The same for a reader, without pins: the text, and for each of its lines the line (0: none) of the program that
+/// its statement comes from.
+struct Listing {
+  std::string text;
+  std::vector<int> lines;
+};
+Listing list(const Func& f);
 /// Same kernel but for names and places.
 bool equal(const Func& a, const Func& b);
 /// Types, dominance, yields, pins; the first fault, with its place in the text where it has one.

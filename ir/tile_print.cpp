@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <unordered_map>
+#include <utility>
 
 #include "ir/tile_lex.h"
 #include "ir/tile_literal.h"
@@ -37,8 +38,9 @@ std::string list(const Coord& shape) { return fmt::format("[{}]", fmt::join(shap
 
 class Printer {
  public:
-  explicit Printer(const Func& f)
+  explicit Printer(const Func& f, bool pins)
       : f_(f),
+        pins_(pins),
         uses_(f.values.size()),
         position_(f.insts.size()),
         end_(f.blocks.size()),
@@ -59,6 +61,12 @@ class Printer {
     statements(body);
     leave(body);
     return out_ + "}\n";
+  }
+
+  /// After run(): the line of the program that each line of the text comes from.
+  std::vector<int> lines() {
+    note_lines(0);
+    return lines_;
   }
 
  private:
@@ -312,14 +320,19 @@ class Printer {
 
   // ---- statements
 
+  /// Lines printed since the last call come from `line` of the program.
+  void note_lines(int line) {
+    if (pins_) return;
+    lines_.resize(static_cast<size_t>(std::count(out_.begin(), out_.end(), '\n')), line);
+  }
   void line(const std::string& s) { out_.append(2 * depth_, ' ').append(s).append("\n"); }
   std::string pin(ValueId v) const {
     const auto& layout = f_.type(v).layout;
-    return layout ? fmt::format(" layout=\"{}\"", to_string(*layout)) : "";
+    return layout && pins_ ? fmt::format(" layout=\"{}\"", to_string(*layout)) : "";
   }
   /// The pin of a carried value that is not the one it gets by itself.
   void repin(int v, ValueId value, const std::optional<Layout>& given) {
-    if (f_.type(value).layout == given) return;
+    if (f_.type(value).layout == given || !pins_) return;
     const std::string pinned = f_.type(value).layout ? pin(value) : " layout=\"\"";
     line(fmt::format("{0} = {0}{1}", vars_[at(v)].name, pinned));
     vars_[at(v)].assigned++;
@@ -371,6 +384,8 @@ class Printer {
   void statements(const Scope& scope) {
     for (InstId id : f_.blocks[scope.block].insts) {
       const auto& inst = f_.insts[id];
+      note_lines(at_line_);
+      const int outer = std::exchange(at_line_, inst.loc.line);
       if (inst.op == Op::loop)
         loop(inst, position_[id], scope);
       else if (inst.op == Op::while_loop)
@@ -379,6 +394,8 @@ class Printer {
         cond(inst, scope);
       else if (inst.op != Op::yield && inst.op != Op::constant)
         simple(inst, position_[id], scope);
+      note_lines(at_line_);
+      at_line_ = outer;
     }
     yield(scope);
   }
@@ -557,6 +574,9 @@ class Printer {
   }
 
   const Func& f_;
+  const bool pins_;
+  std::vector<int> lines_;
+  int at_line_ = 0;                     ///< of the program, of the statement that is printed
   std::vector<std::vector<int>> uses_;  ///< positions, ascending
   std::unordered_map<ValueId, std::vector<InstId>> users_;
   std::vector<int> position_, end_;  ///< of instructions; of blocks: the position of the last one inside
@@ -573,6 +593,13 @@ class Printer {
 
 }  // namespace
 
-std::string print(const Func& f) { return Printer(f).run(); }
+std::string print(const Func& f) { return Printer(f, true).run(); }
+
+Listing list(const Func& f) {
+  Printer printer(f, false);
+  Listing out{printer.run(), {}};
+  out.lines = printer.lines();
+  return out;
+}
 
 }  // namespace lathe::tile

@@ -59,6 +59,7 @@ Result<tile::Func> matmul(const WeightFormat& format, Type activation, bool bias
   const V acc = b.loop(
       k0, k1, b.lit(s.tile_k), {start},
       [&](V k, const std::vector<V>& carried) -> std::vector<V> {
+        b.named(k, "k");
         V q = b.named(b.load(w, {n0, k}, {s.tile_n, s.tile_k}), "q");
         const V a = b.named(b.load(x, {m0, k}, {s.tile_m, s.tile_k}), "a");
         if (format.scaled()) {

@@ -112,7 +112,7 @@ TEST_CASE("arguments that make no command are refused") {
   check_refused_in_one_line("matmul --x x.npy", {"--w"});
   check_refused_in_one_line("compile matmul_u4", {"--target"});
   CHECK(run("--help").code == 0);
-  for (const char* command : {"devices", "compile", "run", "matmul", "selftest", "demo"})
+  for (const char* command : {"devices", "compile", "explain", "run", "matmul", "selftest", "demo"})
     CHECK(run(fmt::format("{} --help", command)).code == 0);
 }
 
@@ -313,6 +313,29 @@ TEST_CASE("compile takes a device's profile, and refuses what is none") {
   check_refused_in_one_line("compile matmul_u4 --target sm_80 --set tile_n=many", {"tile_n=many"});
   check_refused_in_one_line("compile matmul_u4 --target sm_80 --emit ptx --set group=48 -o never.ptx", {"48"});
   CHECK_FALSE(std::filesystem::exists(folder().path("never.ptx")));
+}
+
+TEST_CASE("explain says what limits a kernel in its last line, and draws layouts") {
+  write_inputs();
+  const Ran r = run("explain matmul_i4 --target sm_90a --set tokens=8 --set N=28672 --svg drawn");
+  REQUIRE_MESSAGE(r.code == 0, r.err);
+  CHECK(r.out.starts_with("matmul_i4 on sm_90a\n"));
+  CHECK(r.out.find("\nlimited by memory bandwidth") != std::string::npos);
+  CHECK(r.out.find("M=8 N=28672") != std::string::npos);
+  CHECK(model::bytes_of(folder().path("drawn/acc.svg")).starts_with("<svg"));
+  const Ran json = run("explain scale.tile --target rdna3 --set M=100 --json");
+  REQUIRE_MESSAGE(json.code == 0, json.err);
+  CHECK(Json::parse(json.out)["problem"]["M"] == 100);
+  check_refused_in_one_line("explain scale.tile --target sm_12", {"sm_12"});
+  check_refused_in_one_line("explain absent.tile --target sm_80", {"absent.tile", "matmul_u4"});
+  check_refused_in_one_line("explain scale.tile", {"--target"});
+  check_refused_in_one_line("explain scale.tile --target sm_80 --set Q=1", {"Q", "M, N"});
+  check_refused_in_one_line("explain scale.tile --target sm_80 --set M=0", {"M=0"});
+  check_refused_in_one_line("explain scale.tile --target sm_80 --set M=1000000000 --set N=1000000000", {"grid"});
+  check_refused_in_one_line("explain matmul_i4 --target sm_80 --set tile_n=20", {"no matrix instruction", "m 20"});
+  check_refused_in_one_line("explain scale.tile --target sm_80 --svg scale.tile/inside", {"scale.tile/inside"});
+  folder().write("wrong.tile", "kernel wrong(");
+  check_refused("explain wrong.tile --target sm_80", {"wrong.tile:1"});
 }
 
 TEST_CASE("the demo's layer is found and within its bound on every device") {

@@ -5,14 +5,11 @@
 
 #include <array>
 #include <atomic>
-#include <cstring>
 #include <future>
-#include <sstream>
 #include <thread>
 
-#include "backends/ptx/emit.h"
 #include "tests/figures.h"
-#include "tests/scratch_files.h"
+#include "tests/ptxas.h"
 #include "tests/shipped_kernels.h"
 
 namespace lathe {
@@ -20,61 +17,12 @@ namespace {
 
 constexpr const char* kTargets[] = {"sm_75", "sm_80", "sm_90a"};
 
-/// "release 13.0, V13.0.88", or "" where there is no ptxas.
-std::string ptxas_version(const model::ScratchFolder& scratch) {
-  if (std::system(fmt::format("ptxas --version >{} 2>/dev/null", scratch.path("version")).c_str()) != 0) return "";
-  const std::string text = model::bytes_of(scratch.path("version"));
-  const size_t at = text.find("release ");
-  return at == text.npos ? "" : text.substr(at, text.find('\n', at) - at);
-}
-
-template <class T>
-T field(const std::string& bytes, size_t at) {
-  T value{};
-  if (at + sizeof(T) <= bytes.size()) std::memcpy(&value, bytes.data() + at, sizeof(T));
-  return value;
-}
-
-/// Bytes of the section ".text.<entry>" of an ELF64 file.
-int64_t code_bytes(const std::string& elf, const std::string& entry) {
-  constexpr size_t kSectionBytes = 64;
-  const auto table = field<uint64_t>(elf, 40);
-  const auto sections = field<uint16_t>(elf, 60), names = field<uint16_t>(elf, 62);
-  const auto name_table = field<uint64_t>(elf, table + names * kSectionBytes + 24);
-  for (size_t s = 0; s < sections; s++) {
-    const size_t at = table + s * kSectionBytes;
-    const size_t name = name_table + field<uint32_t>(elf, at);
-    const std::string wanted = ".text." + entry + '\0';
-    if (name < elf.size() && elf.compare(name, wanted.size(), wanted) == 0)
-      return static_cast<int64_t>(field<uint64_t>(elf, at + 32));
-  }
-  return 0;
-}
-
-/// The number that stands before `words` in the text.
-int64_t number_before(const std::string& text, const std::string& words) {
-  size_t at = text.find(words);
-  if (at == text.npos) return 0;
-  size_t begin = at;
-  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') begin--;
-  return std::strtoll(text.substr(begin, at - begin).c_str(), nullptr, 10);
-}
-
-Result<Figures> assemble(const ShippedKernel& k, const Target& t, const std::string& base) {
-  TRY_ASSIGN(Compiled c, compile(k.func, t, k.options(true)));
-  c.func.name = "k";
-  TRY_ASSIGN(const std::string ptx, emit_ptx(c.func, t));
-  std::ofstream(base + ".ptx") << ptx;
-  const int status =
-      std::system(fmt::format("ptxas -v -arch={} {}.ptx -o {}.cubin >{}.log 2>&1", t.name, base, base, base).c_str());
-  const std::string log = model::bytes_of(base + ".log");
-  if (status != 0) return internal_error("ptxas: " + log);
+Result<Figures> figures_of(const ShippedKernel& k, const Target& t, const std::string& base) {
+  TRY_ASSIGN(const Compiled c, compile(k.func, t, k.options(true)));
+  TRY_ASSIGN(const Assembled a, assemble(c.func, t, base));
   int64_t shared = 0;
-  for (const auto& a : c.func.shared) shared += a.bytes;
-  return Figures{{"registers", number_before(log, " registers")},
-                 {"spills", number_before(log, " bytes spill stores")},
-                 {"shared", shared},
-                 {"code", code_bytes(model::bytes_of(base + ".cubin"), "k")}};
+  for (const auto& array : c.func.shared) shared += array.bytes;
+  return Figures{{"registers", a.registers}, {"spills", a.spills}, {"shared", shared}, {"code", a.code.size()}};
 }
 
 }  // namespace
@@ -94,7 +42,7 @@ TEST_CASE("ptxas keeps every kind of kernel in registers, and no figure is worse
     std::atomic<size_t> next = 0;
     const auto work = [&] {
       for (size_t i = next++; i < all.size(); i = next++)
-        all[i] = assemble(kernels[i], *t, scratch.path(fmt::format("{}-{}", name, i)));
+        all[i] = figures_of(kernels[i], *t, scratch.path(fmt::format("{}-{}", name, i)));
     };
     std::vector<std::future<void>> workers;
     for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); i++)
@@ -126,6 +74,21 @@ TEST_CASE("figures that got worse, spill anew or are unknown are told") {
   const Comparison c = compare("no such compiler", unknown);
   CHECK(c.faults.size() == 1);
   CHECK_FALSE(c.version.empty());
+}
+
+TEST_CASE("figures that are the same every time: any other is told, and one that is new or gone") {
+  if (std::getenv("BLESS")) return;
+  const model::ScratchFolder scratch("lathe_figures");
+  const FiguresFile file(scratch.write("f.txt", "[device] 1\na: x 1, y 2\nb: x 3\n"));
+  const auto faults = [&](const std::string& version, std::map<std::string, Figures> kernels) {
+    return changes("device", {version, std::move(kernels)}, file).faults.size();
+  };
+  const Figures a{{"x", 1}, {"y", 2}}, b{{"x", 3}};
+  CHECK(faults("1", {{"a", a}, {"b", b}}) == 0);
+  CHECK(faults("1", {{"a", b}, {"b", b}}) == 1);
+  CHECK(faults("1", {{"a", a}}) == 1);
+  CHECK(faults("1", {{"a", a}, {"b", b}, {"c", b}}) == 1);
+  CHECK(faults("2", {{"a", b}}) == 0);  // of another version: not compared
 }
 
 }  // namespace lathe

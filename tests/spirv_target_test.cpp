@@ -66,6 +66,9 @@ void check_round_trip(const Target& t) {
   CHECK(back->preserve_f16_denorm == t.preserve_f16_denorm);
   CHECK(back->preserve_f32_denorm == t.preserve_f32_denorm);
   CHECK(back->ptx_isa == t.ptx_isa);
+  CHECK(back->speed.device == t.speed.device);
+  CHECK(back->speed.memory_gb_s == t.speed.memory_gb_s);
+  CHECK(back->speed.flight_bytes == t.speed.flight_bytes);
   REQUIRE(back->atoms.size() == t.atoms.size());
   for (size_t a = 0; a < t.atoms.size(); a++) CHECK(same(back->atoms[a], t.atoms[a]));
 }
@@ -89,7 +92,7 @@ TEST_CASE("targets of both backends survive as JSON") {
 
 TEST_CASE("every field is needed, none is unknown, and the message names it") {
   const Json good = Json::parse(to_json(gpu()));
-  CHECK(good.size() == 20);
+  CHECK(good.size() == 21);
   CHECK(good["atoms"][0].size() == 14);
   for (const auto& field : good.items()) {
     const std::string& key = field.key();
@@ -98,13 +101,18 @@ TEST_CASE("every field is needed, none is unknown, and the message names it") {
                   key);
     CHECK_MESSAGE(fault_after([&](Json& j) { j[key] = Json::object(); }).starts_with("target file: "), key);
   }
+  for (const auto& field : good["speed"].items()) {
+    const std::string& key = field.key();
+    CHECK(fault_after([&](Json& j) { j["speed"].erase(key); }) == fmt::format("target file: speed: {}: missing", key));
+    CHECK_MESSAGE(fault_after([&](Json& j) { j["speed"][key] = -1; }) != "accepted", key);
+  }
   for (const auto& field : good["atoms"][0].items()) {
     const std::string& key = field.key();
     CHECK(fault_after([&](Json& j) { j["atoms"][1].erase(key); }) ==
           fmt::format("target file: atoms: 1: {}: missing", key));
     CHECK_MESSAGE(fault_after([&](Json& j) { j["atoms"][1][key] = 1.5; }) != "accepted", key);
   }
-  CHECK(fault_after([](Json& j) { j["speed"] = 1; }) == "target file: a field that nobody knows");
+  CHECK(fault_after([](Json& j) { j["colour"] = 1; }) == "target file: a field that nobody knows");
 }
 
 TEST_CASE("numbers out of range, foreign layouts and broken text are refused") {

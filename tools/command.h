@@ -15,6 +15,7 @@ struct Command {
 
 Command devices_command(CLI::App& program);
 Command compile_command(CLI::App& program);
+Command explain_command(CLI::App& program);
 Command run_command(CLI::App& program);
 Command matmul_command(CLI::App& program);
 Command selftest_command(CLI::App& program);

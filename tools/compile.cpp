@@ -3,17 +3,15 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <spirv-tools/libspirv.hpp>
 
 #include "backends/ptx/emit.h"
 #include "backends/spirv/emit.h"
 #include "model/file.h"
 #include "tools/command.h"
-#include "tools/named_kernels.h"
 #include "tools/output.h"
+#include "tools/source.h"
 #include "tools/target_option.h"
-#include "tools/tile_file.h"
 
 namespace lathe::tools {
 namespace {
@@ -103,27 +101,12 @@ Result<const Form*> find_form(const Options& o) {
   return bad_input(fmt::format("--emit {}: one of tile, thread, ptx, spirv, spvasm", model::in_quotes(o.emit)));
 }
 
-Result<tile::Func> read_source(const Options& o, const Target& target, Settings& settings, tile::Factor& factor) {
-  if (is_named_kernel(o.source)) return named_kernel(o.source, target, settings, factor);
-  std::error_code ignored;
-  if (!std::filesystem::exists(o.source, ignored))
-    return bad_input(fmt::format("{}: neither a file nor one of the kernels {}", model::in_quotes(o.source),
-                                 fmt::join(kernel_names(), ", ")));
-  int64_t accumulator = 0;
-  TRY(settings.take("acc", accumulator, 0, 1));
-  factor = accumulator ? tile::Factor::accumulator : tile::Factor::operand;
-  return read_tile_file(o.source);
-}
-
 Result<int> run(const Options& o) {
   TRY_ASSIGN(const Form* form, find_form(o));
   TRY_ASSIGN(const Target target, read_target(o.target));
   TRY_ASSIGN(Settings settings, Settings::parse(o.settings));
   CompileOptions options;
-  int64_t aligned = 1;
-  TRY(settings.take("aligned", aligned, 0, 1));
-  options.lower.aligned = aligned != 0;
-  TRY_ASSIGN(tile::Func func, read_source(o, target, settings, options.factor));
+  TRY_ASSIGN(tile::Func func, read_source(o.source, target, settings, options));
   TRY(settings.finish());
   TRY_ASSIGN(const std::string text, form->text({std::move(func), target, options}, o.after));
   TRY(write_output(o.output, text));
@@ -135,18 +118,14 @@ Result<int> run(const Options& o) {
 Command compile_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("compile", "a tile program, or one of our kernels, as text of any level");
   auto o = std::make_shared<Options>();
-  app->add_option("source", o->source, fmt::format("a file, or one of {}", fmt::join(kernel_names(), ", ")))
-      ->required();
+  app->add_option("source", o->source, source_help())->required();
   app->add_option("--target", o->target, target_help())->required();
   app->add_option("--emit", o->emit, "tile, thread, ptx, spirv (binary) or spvasm")->capture_default_str();
   app->add_option(
       "--after", o->after,
       "the pass to stop after. tile: parse, linearity, pipeline (default), layouts; thread: lower, optimise "
       "(default)");
-  app->add_option(
-      "--set", o->settings,
-      "NAME=NUMBER: a setting of the kernel (a wrong name lists them), aligned=0 for rows that do not begin on "
-      "16 bytes, acc=1 for scales on the accumulator");
+  app->add_option("--set", o->settings, kSettingsHelp);
   app->add_option("-o", o->output, "file to write instead of stdout");
   return {app, [o] { return run(*o); }};
 }

@@ -45,9 +45,9 @@ int refuse(const CLI::App& program, const CLI::ParseError& e) {
 int run_program(int argc, char** argv) {
   CLI::App program("Lathe: one tile program for every GPU", "lathe");
   program.require_subcommand(1);
-  const std::vector<Command> commands{devices_command(program), compile_command(program),  run_command(program),
-                                      matmul_command(program),  selftest_command(program), demo_command(program),
-                                      fuzz_command(program)};
+  const std::vector<Command> commands{devices_command(program), compile_command(program), explain_command(program),
+                                      run_command(program),     matmul_command(program),  selftest_command(program),
+                                      demo_command(program),    fuzz_command(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -12,8 +12,12 @@
 namespace lathe::tools {
 namespace {
 
-/// What a schedule is chosen for when nothing else is said: a projection of a model of 8 billion parameters.
-constexpr int64_t kTokens = 16, kOutputs = 4096, kInputs = 4096;
+/// What a schedule is chosen for: sizes that are set, else a projection of a model of 8 billion parameters.
+std::map<std::string, int64_t> matmul_sizes(const Settings& settings) {
+  constexpr int64_t kTokens = 16, kOutputs = 4096, kInputs = 4096;
+  const auto set = [&](const char* name, int64_t otherwise) { return settings.value(name).value_or(otherwise); };
+  return {{"M", set("M", set("tokens", kTokens))}, {"N", set("N", kOutputs)}, {"K", set("K", kInputs)}};
+}
 
 Result<Unit> take_schedule(Settings& settings, Schedule& s) {
   TRY(settings.take("tile_n", s.tile_n, 1, 4096));
@@ -37,14 +41,15 @@ Result<Unit> take_schedule(Settings& settings, Schedule& s) {
 
 Result<tile::Func> matmul(Type code, const Target& target, Settings& settings, tile::Factor& factor) {
   kernels::WeightFormat format{.code = code, .zeros = code == types::u4};
-  int64_t zeros = format.zeros, bias = 0, tokens = kTokens;
+  int64_t zeros = format.zeros, bias = 0, tokens = 0;
   if (format.scaled()) TRY(settings.take("group", format.group, 0, 1 << 20));
   if (code == types::u4) TRY(settings.take("zeros", zeros, 0, 1));
   format.zeros = zeros != 0;
   TRY(settings.take("bias", bias, 0, 1));
   TRY(settings.take("tokens", tokens, 1, int64_t{1} << 31));
   TRY_ASSIGN(const ScheduleSet schedules, schedules_of(target, format));
-  Schedule schedule = choose_schedule(schedules, tokens, kOutputs, kInputs);
+  const auto sizes = matmul_sizes(settings);
+  Schedule schedule = choose_schedule(schedules, sizes.at("M"), sizes.at("N"), sizes.at("K"));
   TRY(take_schedule(settings, schedule));
   factor = schedule.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand;
   return kernels::matmul(format, types::f16, bias != 0, schedule);
@@ -77,6 +82,7 @@ using Build = Result<tile::Func> (*)(const Target&, Settings&, tile::Factor&);
 struct Row {
   const char* name;
   Build build;
+  bool scheduled = false;  ///< by its sizes
 };
 template <class Kernel>
 Result<tile::Func> row_kernel(Settings& settings, Kernel kernel) {
@@ -84,9 +90,9 @@ Result<tile::Func> row_kernel(Settings& settings, Kernel kernel) {
   return kernel(r.type, r.rows, r.columns, r.subgroups);
 }
 const Row kRows[] = {
-    {"matmul_u4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::u4, t, s, f); }},
-    {"matmul_i4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::i4, t, s, f); }},
-    {"matmul_f16", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::f16, t, s, f); }},
+    {"matmul_u4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::u4, t, s, f); }, true},
+    {"matmul_i4", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::i4, t, s, f); }, true},
+    {"matmul_f16", [](const Target& t, Settings& s, tile::Factor& f) { return matmul(types::f16, t, s, f); }, true},
     {"softmax", [](const Target&, Settings& s, tile::Factor&) { return row_kernel(s, kernels::softmax); }},
     {"rmsnorm", [](const Target&, Settings& s, tile::Factor&) { return row_kernel(s, kernels::rmsnorm); }},
     {"transpose",
@@ -116,6 +122,7 @@ Result<Settings> Settings::parse(const std::vector<std::string>& arguments) {
       return bad_input(fmt::format("--set {}: NAME=NUMBER is needed", model::in_quotes(text)));
     s.given_[text.substr(0, mark)] = value;
   }
+  s.all_ = s.given_;
   return s;
 }
 
@@ -136,6 +143,11 @@ Result<Unit> Settings::finish() const {
                                fmt::join(known_, ", ")));
 }
 
+std::optional<int64_t> Settings::value(const std::string& name) const {
+  const auto it = all_.find(name);
+  return it == all_.end() ? std::nullopt : std::optional(it->second);
+}
+
 bool is_named_kernel(const std::string& name) { return find(name) != nullptr; }
 
 std::vector<std::string> kernel_names() {
@@ -149,6 +161,11 @@ Result<tile::Func> named_kernel(const std::string& name, const Target& target, S
   const Row* row = find(name);
   if (row == nullptr) return internal_error(fmt::format("no kernel {}", name));
   return row->build(target, settings, factor);
+}
+
+std::map<std::string, int64_t> named_sizes(const std::string& name, const Settings& settings) {
+  const Row* row = find(name);
+  return row && row->scheduled ? matmul_sizes(settings) : std::map<std::string, int64_t>{};
 }
 
 }  // namespace lathe::tools

@@ -1,6 +1,7 @@
 #pragma once
 // The kernels that come with Lathe, by name, for `lathe compile`: their settings and what they default to.
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,11 @@ class Settings {
   Result<Unit> take(const std::string& name, int64_t& value, int64_t low, int64_t high);
   /// bad_input: a setting that nobody took; the message lists those that exist.
   Result<Unit> finish() const;
+  /// What was given for a setting, whoever took it.
+  std::optional<int64_t> value(const std::string& name) const;
 
  private:
-  std::map<std::string, int64_t> given_;
+  std::map<std::string, int64_t> given_, all_;
   std::vector<std::string> known_;
 };
 
@@ -30,5 +33,7 @@ std::vector<std::string> kernel_names();
 /// schedule says.
 Result<tile::Func> named_kernel(const std::string& name, const Target& target, Settings& settings,
                                 tile::Factor& factor);
+/// Sizes by symbol that its schedule is chosen for; none where it hangs on no size.
+std::map<std::string, int64_t> named_sizes(const std::string& name, const Settings& settings);
 
 }  // namespace lathe::tools

@@ -5,6 +5,7 @@
 
 #include "backends/fma_atom.h"
 #include "backends/ptx/features.h"
+#include "backends/speed.h"
 
 namespace lathe {
 namespace ptx {
@@ -95,6 +96,7 @@ Result<Target> ptx_target(std::string_view name) {
     target.matrix_loads.push_back(std::move(load));
   }
   append_fma_atoms(target);
+  target.speed = speed_of(name);
   return target;
 }
 

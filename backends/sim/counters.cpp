@@ -42,6 +42,38 @@ void LoopCount::add(const LoopCount& other) {
   least_wavefronts += other.least_wavefronts;
 }
 
+void KernelCount::add(const AccessCount& access) {
+  for (AccessCount& a : accesses) {
+    if (!a.same_place(access)) continue;
+    a.issued += access.issued;
+    a.sectors += access.sectors;
+    a.least_sectors += access.least_sectors;
+    a.wavefronts += access.wavefronts;
+    a.least_wavefronts += access.least_wavefronts;
+    return;
+  }
+  accesses.push_back(access);
+}
+
+void KernelCount::add(const KernelCount& other) {
+  launches += other.launches;
+  for (size_t l = 0; l < other.loops.size(); l++) loops[l].add(other.loops[l]);
+  for (const AccessCount& a : other.accesses) add(a);
+  flight = {std::max(flight.copies, other.flight.copies), std::max(flight.loads, other.flight.loads)};
+}
+
+uint64_t LoopCount::instructions() const {
+  uint64_t sum = 0;
+  for (size_t k = 0; k < kClasses; k++) sum += k == static_cast<size_t>(Class::move) ? 0 : by_class[k];
+  return sum;
+}
+
+const LoopCount& KernelCount::main_loop() const {
+  const auto weight = [](const LoopCount& l) { return std::pair(l.of(Class::mma), l.instructions()); };
+  const auto less = [&](const LoopCount& a, const LoopCount& b) { return weight(a) < weight(b); };
+  return loops.size() == 1 ? loops[0] : *std::max_element(loops.begin() + 1, loops.end(), less);
+}
+
 LoopCount KernelCount::total() const {
   LoopCount sum;
   for (const LoopCount& l : loops) sum.add(l);
@@ -49,7 +81,7 @@ LoopCount KernelCount::total() const {
 }
 
 KernelCount summarise(const Code& program, const std::vector<StepCount>& counts, const FlightCount& flight) {
-  KernelCount k{program.func.name, 1, {}, flight};
+  KernelCount k{program.func.name, 1, {}, {}, flight};
   for (const LoopInfo& l : program.loops) k.loops.push_back({l.loc});
   for (size_t i = 0; i < counts.size(); i++) {
     const Step& s = program.steps[i];
@@ -60,6 +92,9 @@ KernelCount summarise(const Code& program, const std::vector<StepCount>& counts,
     one.sectors = c.sectors, one.least_sectors = c.least_sectors;
     one.wavefronts = c.wavefronts, one.least_wavefronts = c.least_wavefronts;
     k.loops[s.loop].add(one);
+    if (s.kind == Class::memory)
+      k.add({s.loc, s.loop, s.op, static_cast<uint32_t>(thread::total_bits(s.type) / 8), c.issued, c.sectors,
+             c.least_sectors, c.wavefronts, c.least_wavefronts});
   }
   for (uint32_t l = 1; l < k.loops.size(); l++) k.loops[l].operand_lead = operand_lead(program, l);
   return k;

@@ -83,9 +83,7 @@ void add_counters(std::vector<KernelCount>& all, KernelCount one) {
                                             [](const LoopCount& a, const LoopCount& b) { return a.loc == b.loc; });
   });
   if (it == all.end()) return all.push_back(std::move(one));
-  it->launches += one.launches;
-  for (size_t l = 0; l < one.loops.size(); l++) it->loops[l].add(one.loops[l]);
-  it->flight = {std::max(it->flight.copies, one.flight.copies), std::max(it->flight.loads, one.flight.loads)};
+  it->add(one);
 }
 
 Result<const SimProgram*> checked(const CorePtr& core, const runtime::Program* program, runtime::Dim3 grid,
@@ -272,6 +270,10 @@ class SimDevice final : public Device {
 runtime::Result<std::unique_ptr<Device>> open(std::string_view name, const runtime::DeviceOptions& options) {
   TRY_ASSIGN(Model model, find_model(name));
   return std::make_unique<SimDevice>(std::make_shared<Core>(std::move(model), options.timeout_s));
+}
+
+runtime::Result<std::unique_ptr<Device>> open(const Target& target, const runtime::DeviceOptions& options) {
+  return std::make_unique<SimDevice>(std::make_shared<Core>(model_of(target.name, target), options.timeout_s));
 }
 
 }  // namespace lathe::sim

@@ -11,6 +11,8 @@ struct Model {
   MatrixUnit matrices;
 };
 
+/// A device that is what the target says; its id is "sim:NAME".
+Model model_of(std::string_view name, Target target);
 /// By the part of the id after "sim:". no_device: there is none of the name.
 runtime::Result<Model> find_model(std::string_view name);
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "backends/fma_atom.h"
+#include "backends/speed.h"
 
 namespace lathe {
 namespace {
@@ -54,6 +55,7 @@ Result<Target> make_target(const ProfileRow& row) {
     t.atoms.push_back(std::move(atom));
   }
   append_fma_atoms(t);
+  t.speed = speed_of(row.name);
   return t;
 }
 

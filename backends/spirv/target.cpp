@@ -12,6 +12,8 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kMaxText = size_t{1} << 20, kMaxName = 256, kMaxAtoms = 256;
 constexpr int64_t kMaxSide = 1024;  // of an atom
 
+enum MayBeEmpty : uint8_t { kMayBeEmpty };
+
 // ---- the fields, once for reading and writing. The structured binding stops compiling when a field is added.
 
 template <class T, class Visit>
@@ -19,7 +21,7 @@ requires std::is_same_v<std::remove_const_t<T>, Target>
 void each_field(T& target, Visit visit) {
   auto& [name, backend, subgroup_size, fixed_subgroup_size, max_threads, shared_bytes, max_registers, f16_arithmetic,
          f16_storage, byte_storage, mma_f16_subnormals, rte_f16, preserve_f16_denorm, preserve_f32_denorm, rte_f32,
-         async_copy, overlapped_launch, ptx_isa, matrix_loads, atoms] = target;
+         async_copy, overlapped_launch, ptx_isa, speed, matrix_loads, atoms] = target;
   visit("name", name);
   visit("backend", backend);
   visit("subgroup_size", subgroup_size, 1, 128);
@@ -38,8 +40,21 @@ void each_field(T& target, Visit visit) {
   visit("async_copy", async_copy);
   visit("overlapped_launch", overlapped_launch);
   visit("ptx_isa", ptx_isa, 0, 999);
+  visit("speed", speed);
   visit("matrix_loads", matrix_loads);
   visit("atoms", atoms);
+}
+
+template <class S, class Visit>
+requires std::is_same_v<std::remove_const_t<S>, Speed>
+void each_field(S& speed, Visit visit) {
+  auto& [device, memory_gb_s, matrix_tflops, cores, mhz, flight_bytes] = speed;
+  visit("device", device, kMayBeEmpty);
+  visit("memory_gb_s", memory_gb_s, 0, 1 << 20);
+  visit("matrix_tflops", matrix_tflops, 0, 1 << 20);
+  visit("cores", cores, 0, 1 << 16);
+  visit("mhz", mhz, 0, 1 << 16);
+  visit("flight_bytes", flight_bytes, 0, 1 << 30);
 }
 
 template <class M, class Visit>
@@ -96,6 +111,11 @@ struct Writer {
       if (backend == b) return text;
     return {};
   }
+  static Json json(const Speed& speed) {
+    Json one = Json::object();
+    each_field(speed, Writer{one});
+    return one;
+  }
   template <class V>
   static Json json(const std::vector<V>& values) {
     Json list = Json::array();
@@ -128,6 +148,10 @@ struct Reader {
   }
 
  private:
+  static Result<Unit> read(const Json& j, std::string& value, MayBeEmpty) {
+    if (j == "") return value.clear(), Unit{};
+    return read(j, value);
+  }
   static Result<Unit> read(const Json& j, std::string& value) {
     if (!j.is_string()) return bad_input("a string is needed");
     value = j.get<std::string>();
@@ -171,6 +195,7 @@ struct Reader {
       if (j == text) return value = backend, Unit{};
     return bad_input("ptx or spirv is needed");
   }
+  static Result<Unit> read(const Json& j, Speed& value);
   template <class V>
   static Result<Unit> read(const Json& j, std::vector<V>& value);
 };
@@ -183,6 +208,10 @@ Result<Unit> read_object(const Json& j, V& value, EachField each) {
   each(value, Reader{j, status, known});
   if (status && j.size() != known) return bad_input("a field that nobody knows");
   return status;
+}
+
+Result<Unit> Reader::read(const Json& j, Speed& value) {
+  return read_object(j, value, [](Speed& s, Reader r) { each_field(s, r); });
 }
 
 template <class V>

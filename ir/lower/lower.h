@@ -14,10 +14,22 @@ struct LowerOptions {
   bool aligned = false;
 };
 
+/// A tile in shared memory, for those who look at a kernel: where its elements are, who writes and who reads them.
+struct SharedTile {
+  std::string name;
+  Loc loc;
+  lathe::Type elem;
+  MemoryLayout memory;
+  /// none: by elements that nobody planned (`shared` of the program), or by the matrix instruction
+  std::optional<Layout> written, read;
+  int64_t write_elems = 1, read_elems = 1;  ///< of one access
+};
+
 struct Lowered {
   thread::Func func;
   std::map<std::string, PackedLayout> packed;  ///< by parameter name
   bool logs = false;                           ///< its last launch argument is the address of a log: see ir/log.h
+  std::vector<SharedTile> shared_tiles;
 };
 
 /// needs: infer_layouts. Errors: a packed parameter whose loads ask for different units; shared memory over the

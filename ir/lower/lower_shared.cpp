@@ -54,6 +54,20 @@ Layout without_partials(const Layout& l) {
   return Layout(l.shape(), T, l.S());
 }
 
+/// The layout of a tile given that of the tile transposed to `order`.
+MemoryLayout in_order(MemoryLayout m, const std::vector<int>& order) {
+  const Coord transposed = m.shape;
+  for (size_t d = 0; d < order.size(); d++) m.shape[static_cast<size_t>(order[d])] = transposed[d];
+  for (MemoryMode& mode : m.modes) mode.d = order[static_cast<size_t>(mode.d)];
+  return m;
+}
+
+std::vector<int> inverse_of(const std::vector<int>& order) {
+  std::vector<int> out(order.size());
+  for (size_t d = 0; d < order.size(); d++) out[static_cast<size_t>(order[d])] = static_cast<int>(d);
+  return out;
+}
+
 }  // namespace
 
 uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_bytes, bool owned) {
@@ -164,6 +178,8 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   const int64_t copy_bytes = (e.memory.span() * bytes + 15) / 16 * 16;
   const uint32_t id = array("exchange", copy_bytes * copies * (owned ? out_.subgroups : 1),
                             static_cast<int>(std::min(e.write_elems, own_elems(e.read))) * bytes, owned);
+  shown_tiles_.push_back({"exchange", b_.loc, stored, in_order(e.memory, e.order), from.layout,
+                          transpose(e.read.place, inverse_of(e.order)), e.write_elems, asked_elems(e.read)});
   const ValueId base = owned ? slice_base(id) : b_.i32(0);
   before_write(id);
   ValueId write_at = emit(Op::add, {base, thread_bytes(w, e.memory, bytes)});
@@ -342,6 +358,7 @@ Result<Unit> Lowering::shared_tile(const Inst& i) {
   array_depth_[id] = 0;  // lives to the end of the kernel
   pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
   shared_tiles_[i.results[0]] = id;
+  shown_tiles_.push_back({name(i.results[0]), i.loc, t.elem, row_major(t.shape, t.shape.back()), {}, {}});
   return Unit{};
 }
 

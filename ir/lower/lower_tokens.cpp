@@ -87,6 +87,16 @@ std::vector<InstId> Lowering::ring_of(InstId room) const {
   return {room};
 }
 
+void Lowering::note_room(InstId id, const Room& room) {
+  const Inst& i = f_.insts[id];
+  SharedTile tile{name(i.args[0]), i.loc, type(i.results[0]).elem, room.memory, room.copy, {}, room.copy_elems};
+  if (!shared_operands_.contains(id)) {
+    tile.read = room.read.place;
+    tile.read_elems = asked_elems(room.read);
+  }
+  shown_tiles_.push_back(std::move(tile));
+}
+
 /// The rooms of a loop are one array.
 Result<Unit> Lowering::room(const Inst& i) {
   const InstId id = f_.values[i.results[0]].def;
@@ -101,6 +111,7 @@ Result<Unit> Lowering::room(const Inst& i) {
       align = std::max(align, room.align);
       room_places_[other] = {0, bytes};
       bytes += room.bytes;
+      if (!type(f_.insts[other].args[0]).packed) note_room(other, room);
       access = std::min(access, room.access_bytes);
     }
     const uint32_t array_id = array("rooms", bytes, static_cast<int>(access));

@@ -42,7 +42,7 @@ Result<Lowered> Lowering::run() {
   if (shared > t_.shared_bytes)
     return unsupported(fmt::format("{}: {} needs {} bytes of shared memory, the target has {}", t_.name, f_.name,
                                    shared, t_.shared_bytes));
-  return Lowered{std::move(out_), std::move(packed_), logs};
+  return Lowered{std::move(out_), std::move(packed_), logs, std::move(shown_tiles_)};
 }
 
 Result<Unit> Lowering::block(BlockId id) {

@@ -175,6 +175,7 @@ class Lowering {
     int64_t offset;
   };
   Room room_of(ValueId token) const;
+  void note_room(InstId id, const Room& room);
   InstId first_room(ValueId token) const;
   std::vector<InstId> ring_of(InstId room) const;
   Result<Unit> room(const Inst& i);
@@ -325,6 +326,7 @@ class Lowering {
   std::set<uint32_t> owned_;             ///< arrays of slices: no subgroup sees another's
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
+  std::vector<SharedTile> shown_tiles_;
   bool launch_awaited_ = false;  ///< what other launches write may be read
   bool waited_ = false;          ///< for the copies since the last commit
   Shown shown_ = Shown::nobody;  ///< to whom the waited copies were

@@ -52,6 +52,8 @@ int64_t own_elems(const SharedRead& r) {
   return r.load ? r.load->registers.S().back().n : static_cast<int64_t>(r.accesses[0].slots.size());
 }
 
+int64_t asked_elems(const SharedRead& r) { return r.load ? r.load->addresses.slots() : own_elems(r); }
+
 SharedRead plan_shared_read(const Target& t, const Layout& l, const MemoryLayout& m, int elem_bits, int64_t max_elems) {
   const int bytes = std::max(1, elem_bits / 8);
   SharedRead own{l, plan_accesses(l, m, max_elems)};

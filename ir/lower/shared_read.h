@@ -22,6 +22,8 @@ struct SharedRead {
 };
 /// Neighbours in memory that one access brings to a thread.
 int64_t own_elems(const SharedRead& r);
+/// Those whose place a lane gives at once: its own, or a row of a matrix load.
+int64_t asked_elems(const SharedRead& r);
 /// The cheaper way for a tile of layout `l` that lies in memory as `m`, elements of `elem_bits`; own loads bring at
 /// most `max_elems`.
 SharedRead plan_shared_read(const Target& t, const Layout& l, const MemoryLayout& m, int elem_bits, int64_t max_elems);

@@ -2,6 +2,8 @@
 // Which matrix instruction an mma becomes, and the register layouts of its operands.
 #include <algorithm>
 #include <array>
+#include <string>
+#include <vector>
 
 #include "ir/layout.h"
 #include "ir/result.h"
@@ -14,6 +16,17 @@ struct MmaShape {
   Type ab, c;
 };
 
+/// Why an atom is not the one that a product runs on.
+enum class Refusal : uint8_t { types, b_in_registers, alone, panels, m, n, k, preferred };
+struct RefusedAtom {
+  const Atom* atom = nullptr;
+  Refusal why = Refusal::types;
+  int64_t extent = 0;    ///< panels, m, n, k: of the tile
+  int64_t multiple = 0;  ///< that the extent would have to be one of
+};
+/// "m 32 is no multiple of 64 (4 subgroups of 16)".
+std::string to_string(const RefusedAtom& r);
+
 /// Slot numbers are fixed by construction: with walk_x atoms a subgroup along each dimension,
 ///   a: (im * walk_k + ik) * la + i      b: (ik * walk_n + in) * lb + i      c: (im * walk_n + in) * lc + i
 /// K is renumbered (alike in a and b) so that a lane's elements of b are neighbours in k: first the slots of one atom,
@@ -22,7 +35,8 @@ struct MmaShape {
 struct MmaPlan {
   const Atom* atom = nullptr;
   int64_t walk_m = 1, walk_n = 1, walk_k = 1;
-  Layout a, b, c;  ///< c is partial when the subgroups divide k
+  Layout a, b, c;                    ///< c is partial when the subgroups divide k
+  std::vector<RefusedAtom> refused;  ///< the target's other atoms
 
   /// Of an mma_scaled with `columns` factors a row over `parts` subgroups along k: runs of steps between two foldings.
   int64_t runs(int64_t columns, int64_t parts) const { return std::max<int64_t>(1, columns / parts); }
