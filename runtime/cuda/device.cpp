@@ -13,7 +13,8 @@ namespace {
 
 class CudaBuffer final : public Buffer {
  public:
-  CudaBuffer(DeviceMemory memory, uint64_t bytes) : Buffer(memory.get(), bytes), memory_(std::move(memory)) {}
+  CudaBuffer(DeviceMemory memory, uint64_t bytes, std::shared_ptr<MemoryUse> use)
+      : Buffer(memory.get(), bytes, std::move(use)), memory_(std::move(memory)) {}
   const Core& core() const { return memory_.core(); }
 
  private:
@@ -85,7 +86,7 @@ Result<std::unique_ptr<Buffer>> CudaDevice::alloc(uint64_t bytes) {
   CUdeviceptr address = 0;
   TRY(core_->check(core_->api.cuMemAlloc_v2(&address, std::max<uint64_t>(bytes, 1)), "cuMemAlloc",
                    fmt::format("{}: {} bytes cannot be allocated", core_->info.id, bytes)));
-  return std::make_unique<CudaBuffer>(DeviceMemory(core_, address), bytes);
+  return std::make_unique<CudaBuffer>(DeviceMemory(core_, address), bytes, memory_use_);
 }
 
 /// Each fact and the attribute that gives it; an attribute the driver does not know stays 0.
