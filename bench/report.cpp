@@ -82,6 +82,11 @@ constexpr ReadRate kReadRates[] = {
 #define READ_RATE(device, gb_s) {device, gb_s},
 #include "bench/read_rates.def"
 };
+double read_rate(const std::string& device) {
+  for (const ReadRate& r : kReadRates)
+    if (device == r.device) return r.gb_s;
+  return 0;
+}
 
 }  // namespace
 
@@ -89,12 +94,7 @@ double Row::tflops() const {
   return 2e-6 * static_cast<double>(m) * static_cast<double>(shape.n) * static_cast<double>(shape.k) / us.median;
 }
 
-DeviceRow row_of(const runtime::DeviceInfo& info) {
-  DeviceRow row{info.id, info.name, info.driver, 0};
-  for (const ReadRate& r : kReadRates)
-    if (info.name == r.device) row.read_gb_s = r.gb_s;
-  return row;
-}
+DeviceRow row_of(const runtime::DeviceInfo& info) { return {info.id, info.name, info.driver, read_rate(info.name)}; }
 
 const DeviceRow* Report::device(const std::string& id) const {
   const auto d = std::find_if(devices.begin(), devices.end(), [&](const DeviceRow& x) { return x.id == id; });
@@ -169,8 +169,8 @@ Result<Report> read_report(const std::string& file, std::string_view text) {
     Members m(j);
     if (j.contains("by"))
       report.rows.push_back(row_of_members(j, m));
-    else if (j.contains("name"))
-      report.add(DeviceRow{m.text("device", true), m.text("name", true), m.text("driver"), m.number("read_gb_s", 0)});
+    else if (const std::string name = m.text("name"); !name.empty())
+      report.add(DeviceRow{m.text("device", true), name, m.text("driver"), m.number("read_gb_s", read_rate(name))});
     else if (j.contains("command"))
       report.command = m.text("command", true);
     else
