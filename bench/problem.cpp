@@ -82,28 +82,46 @@ void Problem::make_weights() {
   for (uint16_t& z : zeros_) z = model::f16_from_f32(static_cast<float>(random.below(int64_t{1} << f.code.bits)));
 }
 
-float Problem::weight(int64_t row, int64_t column) const {
+int64_t Problem::group_width() const {
   const kernels::WeightFormat& f = format_.weights;
-  const auto at = static_cast<size_t>(row * shape_.k + column);
+  return f.scaled() && f.group != 0 ? f.group : shape_.k;
+}
+
+void Problem::decode_group(int64_t row, int64_t first, std::span<float> into) const {
+  const kernels::WeightFormat& f = format_.weights;
+  const auto at = static_cast<size_t>(row * shape_.k + first);
   if (!f.scaled()) {
-    uint16_t half = 0;
-    std::memcpy(&half, &codes_[2 * at], 2);
-    return model::f32_from_f16(half);
+    for (size_t i = 0; i < into.size(); i++) {
+      uint16_t half = 0;
+      std::memcpy(&half, &codes_[2 * (at + i)], 2);
+      into[i] = model::f32_from_f16(half);
+    }
+    return;
   }
-  const auto of = static_cast<size_t>(row * groups_ + (f.group == 0 ? 0 : column / f.group));
-  const auto byte = static_cast<uint8_t>(codes_[at]);
-  const int code = f.code.kind == Kind::sint ? static_cast<int8_t>(byte) : byte;
+  const auto of = static_cast<size_t>(row * groups_ + first / group_width());
   const float zero = f.zeros ? model::f32_from_f16(zeros_[of]) : static_cast<float>(f.constant_zero);
-  const float scale = format_.activation == types::f16 ? model::f32_from_f16(scales_[of])
-                                                       : static_cast<float>(decode(format_.activation, scales_[of]));
-  return (static_cast<float>(code) - zero) * scale;
+  const auto scale = static_cast<float>(decode(format_.activation, scales_[of]));
+  for (size_t i = 0; i < into.size(); i++) {
+    const auto byte = static_cast<uint8_t>(codes_[at + i]);
+    const int code = f.code.kind == Kind::sint ? static_cast<int8_t>(byte) : byte;
+    into[i] = (static_cast<float>(code) - zero) * scale;
+  }
+}
+
+std::vector<float> Problem::decode_row(int64_t row) const {
+  std::vector<float> out(static_cast<size_t>(shape_.k));
+  for (int64_t first = 0; first < shape_.k; first += group_width())
+    decode_group(row, first,
+                 std::span(out).subspan(static_cast<size_t>(first),
+                                        static_cast<size_t>(std::min(group_width(), shape_.k - first))));
+  return out;
 }
 
 std::vector<uint16_t> Problem::f16_weights() const {
-  std::vector<uint16_t> out(static_cast<size_t>(shape_.n * shape_.k));
-  size_t i = 0;
+  std::vector<uint16_t> out;
+  out.reserve(static_cast<size_t>(shape_.n * shape_.k));
   for (int64_t row = 0; row < shape_.n; row++)
-    for (int64_t column = 0; column < shape_.k; column++) out[i++] = model::f16_from_f32(weight(row, column));
+    for (const float w : decode_row(row)) out.push_back(model::f16_from_f32(w));
   return out;
 }
 
@@ -120,8 +138,9 @@ std::vector<Problem::Sample> Problem::samples(int64_t m) const {
     for (int c = 0; c < std::min<int64_t>(kColumns, shape_.n); c++) {
       const int64_t column = c == 0 ? 0 : c == 1 ? shape_.n - 1 : random.below(shape_.n);
       double exact = 0, size = 0;
-      for (int64_t j = 0; j < shape_.k; j++) {
-        const double product = x[static_cast<size_t>(j)] * weight(column, j);
+      const std::vector<float> w = decode_row(column);
+      for (size_t j = 0; j < w.size(); j++) {
+        const double product = x[j] * w[j];
         exact += product, size += std::abs(product);
       }
       all.push_back({row, column, exact, part * size});

@@ -33,7 +33,10 @@ class Problem {
 
  private:
   void make_weights();
-  float weight(int64_t row, int64_t column) const;
+  int64_t group_width() const;  ///< columns that share a scale
+  /// Those of one row from `first` on, all in one group.
+  void decode_group(int64_t row, int64_t first, std::span<float> into) const;
+  std::vector<float> decode_row(int64_t row) const;
 
   Format format_;
   Shape shape_;
