@@ -272,4 +272,8 @@ runtime::Result<std::unique_ptr<Device>> open(std::string_view name, const runti
   return std::make_unique<SimDevice>(std::make_shared<Core>(std::move(model), options.timeout_s));
 }
 
+std::unique_ptr<Device> simulate(const Target& target, const runtime::DeviceOptions& options) {
+  return std::make_unique<SimDevice>(std::make_shared<Core>(model_of(target.name, target), options.timeout_s));
+}
+
 }  // namespace lathe::sim

@@ -33,6 +33,8 @@ const char* name_of(Type t) {
   return t == types::f16 ? "f16" : t == types::bf16 ? "bf16" : t == types::f32 ? "f32" : t == types::i8 ? "i8" : "i32";
 }
 
+}  // namespace
+
 Model model_of(std::string_view name, Target t) {
   Model m{describe(name, t), {}, MatrixUnit(t)};
   for (const Atom& a : t.atoms)
@@ -44,8 +46,6 @@ Model model_of(std::string_view name, Target t) {
   m.target = std::move(t);
   return m;
 }
-
-}  // namespace
 
 runtime::Result<Model> find_model(std::string_view name) {
   const auto refuse = [&](const std::string& why) {
