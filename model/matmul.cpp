@@ -45,7 +45,7 @@ Result<std::unique_ptr<Matmul>> Matmul::create(runtime::Device& device, const Ta
   m->activation_ = activation;
   m->biased_ = biased;
   m->packer_ = std::make_shared<Packer>(device, target);
-  TRY_ASSIGN(m->schedules_, schedules_of(target, format, activation));
+  TRY_ASSIGN(m->schedules_, schedules_of(target, format, activation, choices_for(device.info(), format, activation)));
   return m;
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/packer.h"
+#include "model/choices.h"
 #include "shaders/kernels.h"
 
 namespace lathe {
@@ -22,15 +23,22 @@ struct ScheduleRow {
   Schedule schedule;
   int64_t fewest;  ///< workgroups it is preferred from
 };
-/// The target's rows, and the stored order they all read.
+/// A Choice whose schedule the target compiles and that reads the stored order.
+struct Tuned {
+  int64_t k, n, m;
+  Schedule schedule;
+};
+/// The target's rows, what was measured better on the device, and the stored order they all read.
 struct ScheduleSet {
   std::vector<ScheduleRow> rows;
+  std::vector<Tuned> tuned;
   std::map<std::string, PackedLayout> packed;
 };
-/// Rows that no matrix instruction of the target divides are passed over; so are rows that cannot read what the first
-/// one stores.
-Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation = types::f16);
-/// The row for m tokens.
+/// Rows that no matrix instruction of the target divides are passed over; so are rows and choices that cannot read what
+/// the first one stores.
+Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation = types::f16,
+                                 std::span<const Choice> choices = {});
+/// What was measured for the shape and about as many tokens, else the row for m tokens.
 Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k);
 
 class Matmul {
