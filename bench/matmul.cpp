@@ -74,6 +74,12 @@ Result<Unit> MatmulBench::set(const Problem& problem) {
   return Unit{};
 }
 
+Schedule MatmulBench::untuned(int64_t m) const {
+  ScheduleSet rows = copies_[0]->schedules();
+  rows.tuned.clear();
+  return choose_schedule(rows, m, problem_->shape().n, problem_->shape().k);
+}
+
 Row MatmulBench::run(int64_t m, const std::optional<Schedule>& schedule) {
   Row row{.by = std::string(kOurs),
           .device = device_->info().id,

@@ -28,8 +28,11 @@ class MatmulBench {
   /// unsupported: a simulated device, which has no speed.
   static Result<std::unique_ptr<MatmulBench>> open(const std::string& id, bool probe, const Rotation& rotation);
   runtime::Device& device() { return *device_; }
+  const Target& target() const { return target_; }
   /// Stores the problem's weights; `problem` must outlive what follows.
   Result<Unit> set(const Problem& problem);
+  /// What the table chooses for m tokens, whatever was measured before.
+  Schedule untuned(int64_t m) const;
   /// Without a schedule the one that is chosen for m tokens. An error is one of this m alone: the row holds it.
   Row run(int64_t m, const std::optional<Schedule>& schedule);
 

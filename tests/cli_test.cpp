@@ -371,6 +371,25 @@ TEST_CASE("bench times what it has checked, as a table, as JSON and as a page") 
   }
 }
 
+TEST_CASE("tune measures candidates beside the chosen schedule, and says what it found") {
+  for (const auto& d : runtime::list_devices()) {
+    const Ran r =
+        run(fmt::format("tune matmul --device {} --shape 256x64 --m 1 --simulate 2 --measure 1 --no-keep "
+                        "--rows rows.def",
+                        d.id));
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    CHECK(r.out.find("256x64") != std::string::npos);
+    CHECK(r.out.find(" measured, ") != std::string::npos);
+    const std::string rows = model::bytes_of(folder().path("rows.def"));
+    CHECK((rows.empty() || rows.starts_with("CHOICE(\"" + d.api + "\", ")));
+  }
+  check_refused_in_one_line("tune", {"--help"});
+  check_refused_in_one_line("tune matmul --shape 96x64 --measure 0", {"--measure"});
+  const Ran simulated = run("tune matmul --device sim:sm_80 --shape 96x64");
+  CHECK(simulated.code == 2);
+  CHECK(simulated.err.find("no speed") != std::string::npos);
+}
+
 TEST_CASE("bench refuses what cannot be measured, and a wrong result is no success") {
   write_inputs();
   check_refused_in_one_line("bench", {"--help"});

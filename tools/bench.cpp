@@ -10,7 +10,7 @@
 #include "model/file.h"
 #include "tools/command.h"
 #include "tools/output.h"
-#include "tools/place.h"
+#include "tools/request_options.h"
 
 namespace lathe::tools {
 namespace {
@@ -21,11 +21,10 @@ struct Output {
 };
 
 struct Options {
-  std::vector<std::string> devices, shapes, models, types, peers;
-  std::string tokens = "1,8,16,32,64,128,256,512,4096", x = "f16", sweep, cublas;
-  int64_t group = 128;
-  double rotate_mb = 300;
-  bool no_probe = false, no_cublas = false;
+  RequestOptions request;
+  std::vector<std::string> peers;
+  std::string sweep, cublas;
+  bool no_cublas = false;
   Output output;
 };
 
@@ -35,42 +34,13 @@ Result<bench::Report> read_report(const std::string& file) {
   return bench::read_report(file, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
-Result<std::vector<std::string>> devices_of(const Options& o) {
-  std::vector<std::string> ids;
-  for (const std::string& id : o.devices)
-    if (id == "all")
-      for (const auto& d : runtime::list_devices()) ids.push_back(d.id);
-    else
-      ids.push_back(id);
-  if (o.devices.empty()) ids.push_back(best_device());
-  if (ids.empty()) return bad_input("no CUDA and no Vulkan device is here; `lathe devices` says why");
-  for (const std::string& id : ids)
-    if (id == kInterpreter) return bad_input("the tile interpreter has no speed; --device names a device");
-  return ids;
-}
-
 Result<std::vector<bench::Case>> cases_of(const Options& o) {
-  if (o.x != "f16" && o.x != "bf16") return bad_input(fmt::format("--x {}: f16 or bf16", model::in_quotes(o.x)));
-  if (o.group < 0 || o.group > int64_t{1} << 24) return bad_input("--group: 0 .. 2^24");
-  std::vector<bench::Format> formats;
-  for (const std::string& type : o.types.empty() ? std::vector{bench::format_names().front()} : o.types) {
-    TRY_ASSIGN(bench::Format f, bench::format_of(type, o.group, o.x == "f16" ? types::f16 : types::bf16));
-    formats.push_back(std::move(f));
+  if (!o.sweep.empty()) {
+    TRY_ASSIGN(const auto formats, read_formats(o.request));
+    return bench::read_sweep(o.sweep, formats.front());
   }
-  if (!o.sweep.empty()) return bench::read_sweep(o.sweep, formats.front());
-  std::vector<bench::Shape> shapes;
-  for (const std::string& text : o.shapes) {
-    TRY_ASSIGN(const bench::Shape s, bench::read_shape(text));
-    shapes.push_back(s);
-  }
-  for (const std::string& name : o.models) {
-    TRY_ASSIGN(const auto of_model, bench::shapes_of_model(name));
-    shapes.insert(shapes.end(), of_model.begin(), of_model.end());
-  }
-  if (shapes.empty()) return bad_input("say --shape KxN or --model NAME");
-  TRY_ASSIGN(const auto tokens, bench::read_tokens(o.tokens));
-  TRY_ASSIGN(const auto devices, devices_of(o));
-  return bench::cases_of(devices, formats, shapes, tokens);
+  TRY_ASSIGN(const Request r, read_request(o.request));
+  return bench::cases_of(r.devices, r.formats, r.shapes, r.tokens);
 }
 
 /// Prints a report as it grows; with --json the table goes to stderr, as progress.
@@ -134,8 +104,7 @@ Result<int> run_matmul(const Options& o, const std::string& command) {
   const auto keep = [&](Result<Unit> done) {
     if (!done && printed) printed = std::move(done);
   };
-  const bench::SessionOptions options{
-      !o.no_probe, {static_cast<uint64_t>(std::max(0.0, o.rotate_mb) * 1e6)}, !o.no_cublas, o.cublas};
+  const bench::SessionOptions options{!o.request.no_probe, rotation_of(o.request), !o.no_cublas, o.cublas};
   TRY(bench::measure(cases, options,
                      {.device = [&](const bench::DeviceRow& d) { keep(printer.device(d)); },
                       .progress = [&](const std::string& text) { fmt::print(stderr, "lathe: {}\n", text); },
@@ -185,22 +154,13 @@ Command bench_command(CLI::App& program) {
   app->require_subcommand(1);
   auto o = std::make_shared<Options>();
   CLI::App* matmul = app->add_subcommand("matmul", "time Y = X . W^T; outputs are checked before any time is printed");
-  matmul->add_option("--device", o->devices, "ids of `lathe devices`, or all; default: the best one found");
-  matmul->add_option("--shape", o->shapes, "K x N of the weights, such as 4096x28672");
-  matmul->add_option("--model", o->models, "the shapes of " + bench::model_names());
-  matmul->add_option("--m", o->tokens, "numbers of tokens, and ranges a..b or a..b:step")->capture_default_str();
-  matmul->add_option("--type", o->types, bench::format_help());
-  matmul->add_option("--group", o->group, "weights along K that share a scale; 0: the whole row")
-      ->capture_default_str();
-  matmul->add_option("--x", o->x, "f16 or bf16: the type of the tokens")->capture_default_str();
-  matmul->add_option("--rotate-mb", o->rotate_mb, "weights in turn, so that none is in a cache")->capture_default_str();
+  add_request_options(matmul, o->request);
   matmul->add_option("--peer", o->peers, "FILE.json: what a program of bench/peers, or this one, printed");
   matmul->add_option("--cublas", o->cublas, "FILE: libcublas, where it is not found by name");
   matmul->add_flag("--no-cublas", o->no_cublas, "do not measure it");
   matmul->add_option("--sweep", o->sweep,
                      "FILE of lines 'device K N M tile_n tile_m tile_k subgroups_n subgroups_m subgroups_k stages acc "
                      "[k_groups]'; tile_n 0: the chosen schedule");
-  matmul->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
   add_output(matmul, o->output);
   auto files = std::make_shared<std::vector<std::string>>();
   auto output = std::make_shared<Output>();
