@@ -30,7 +30,7 @@ endif()
 # lathe_folder(name USES folders.. EXTERNAL libraries..): all sources below the folder become the library lathe_<name>
 # (tools: the program `lathe`), which may include only itself and what USES names; a header of any other folder of ours
 # is refused when the build is configured.
-set(LATHE_FOLDERS ir backends backends/sim runtime engine shaders model fuzz explain tools)
+set(LATHE_FOLDERS ir backends backends/sim runtime engine shaders model fuzz explain bench tools)
 function(lathe_folder name)
   cmake_parse_arguments(ARG "" "" "USES;EXTERNAL" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cpp)

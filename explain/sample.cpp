@@ -76,7 +76,7 @@ class Sample {
 }  // namespace
 
 Result<sim::KernelCount> run_sample(const Subject& s, const Sizes& sizes, const std::array<int64_t, 3>& grid) {
-  TRY_ASSIGN(const auto device, lift(sim::open(*s.target, {.timeout_s = kTimeout_s, .cache = nullptr})));
+  const auto device = sim::simulate(*s.target, {.timeout_s = kTimeout_s, .cache = nullptr});
   TRY_ASSIGN(const Emitted code, emit(s.compiled.func, *s.target, device->info().api));
   TRY_ASSIGN(const auto program, load(*device, code));
   Sample sample(s, sizes, grid, *device);

@@ -45,7 +45,14 @@ Result<std::unique_ptr<Matmul>> Matmul::create(runtime::Device& device, const Ta
   m->activation_ = activation;
   m->biased_ = biased;
   m->packer_ = std::make_shared<Packer>(device, target);
-  TRY_ASSIGN(m->schedules_, schedules_of(target, format, activation));
+  TRY_ASSIGN(m->schedules_, schedules_of(target, format, activation, choices_for(device.info(), format, activation)));
+  return m;
+}
+
+std::unique_ptr<Matmul> Matmul::another() const {
+  auto m = std::make_unique<Matmul>();
+  m->device_ = device_, m->target_ = target_, m->format_ = format_, m->activation_ = activation_, m->biased_ = biased_;
+  m->schedules_ = schedules_, m->packer_ = packer_, m->kernels_ = kernels_;
   return m;
 }
 
@@ -75,7 +82,7 @@ Result<Unit> Matmul::store(const PlainWeights& w) {
 
 Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) {
   const std::string key = fmt::format("{} {}", to_string(s), aligned);
-  if (const auto it = kernels_.find(key); it != kernels_.end()) return it->second;
+  if (const auto it = kernels_->built.find(key); it != kernels_->built.end()) return it->second;
   TRY_ASSIGN(const tile::Func f, kernels::matmul(format_, activation_, biased_, s));
   CompileOptions options;
   options.factor = s.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand;
@@ -91,10 +98,10 @@ Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) 
       TRY_ASSIGN(k, Kernel::build(*device_, distrusting(target_), f, options));
       TRY_ASSIGN(const std::string still_wrong, disprove(*k, f, s));
       if (!still_wrong.empty()) return unsupported(still_wrong);
-      distrusted_.push_back(wrong + "; its fragments go through shared memory");
+      kernels_->distrusted.push_back(wrong + "; its fragments go through shared memory");
     }
   }
-  kernels_[key] = k;
+  kernels_->built[key] = k;
   return k;
 }
 
@@ -102,10 +109,7 @@ Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) 
 Result<std::string> Matmul::disprove(const Kernel& kernel, const tile::Func& f, const Schedule& s) {
   const int64_t n = s.tile_n, m = s.tile_m, k = 2 * s.tile_k;
   const int64_t groups = !format_.scaled() ? 0 : format_.group == 0 ? 1 : (k + format_.group - 1) / format_.group;
-  Matmul tiny;
-  tiny.device_ = device_, tiny.target_ = target_, tiny.format_ = format_, tiny.activation_ = activation_,
-  tiny.biased_ = biased_;
-  tiny.schedules_.packed = schedules_.packed, tiny.kernels_ = kernels_, tiny.packer_ = packer_;
+  const auto tiny = another();
   std::map<std::string, tile::HostTensor> t;
   t["x"] = integer_tensor(activation_, {m, k}, -2, 2, 1);
   const int zero = static_cast<int>(format_.constant_zero);
@@ -119,14 +123,14 @@ Result<std::string> Matmul::disprove(const Kernel& kernel, const tile::Func& f, 
   auto halves = [](const tile::HostTensor& h) { return std::vector<uint16_t>(h.raw.begin(), h.raw.end()); };
   const auto codes = bytes_of(t["w"]);
   const auto scales = halves(t["s"]), zeros = halves(t["z"]);
-  TRY(tiny.store({n, k, groups, codes, scales, zeros}));
+  TRY(tiny->store({n, k, groups, codes, scales, zeros}));
   const auto x = bytes_of(t["x"]), bias = bytes_of(t["bias"]);
   TRY_ASSIGN(const auto dx, lift(device_->alloc(x.size())));
   TRY_ASSIGN(const auto dy, lift(device_->alloc(static_cast<uint64_t>(m * n) * 4)));
   TRY_ASSIGN(const auto db, lift(device_->alloc(std::max<size_t>(16, bias.size()))));
   TRY(lift(device_->upload(*dx, 0, x)));
   if (biased_) TRY(lift(device_->upload(*db, 0, bias)));
-  TRY_ASSIGN(const auto launch, kernel.launch(tiny.arguments(m, dx->address(), dy->address(), db->address())));
+  TRY_ASSIGN(const auto launch, kernel.launch(tiny->arguments(m, dx->address(), dy->address(), db->address())));
   TRY(lift(device_->run({&launch, 1})));
   std::vector<uint32_t> y(static_cast<size_t>(m * n));
   TRY(lift(device_->download(*dy, 0, std::as_writable_bytes(std::span(y)))));
@@ -181,8 +185,8 @@ uint64_t Matmul::weight_bytes() const {
 }
 
 const Kernel* Matmul::kernel_of(const Schedule& s, bool aligned) const {
-  const auto it = kernels_.find(fmt::format("{} {}", to_string(s), aligned));
-  return it == kernels_.end() ? nullptr : it->second.get();
+  const auto it = kernels_->built.find(fmt::format("{} {}", to_string(s), aligned));
+  return it == kernels_->built.end() ? nullptr : it->second.get();
 }
 
 runtime::Buffer* Matmul::buffer(const std::string& name) {

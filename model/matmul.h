@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/packer.h"
+#include "model/choices.h"
 #include "shaders/kernels.h"
 
 namespace lathe {
@@ -22,15 +23,22 @@ struct ScheduleRow {
   Schedule schedule;
   int64_t fewest;  ///< workgroups it is preferred from
 };
-/// The target's rows, and the stored order they all read.
+/// A Choice whose schedule the target compiles and that reads the stored order.
+struct Tuned {
+  int64_t k, n, m;
+  Schedule schedule;
+};
+/// The target's rows, what was measured better on the device, and the stored order they all read.
 struct ScheduleSet {
   std::vector<ScheduleRow> rows;
+  std::vector<Tuned> tuned;
   std::map<std::string, PackedLayout> packed;
 };
-/// Rows that no matrix instruction of the target divides are passed over; so are rows that cannot read what the first
-/// one stores.
-Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation = types::f16);
-/// The row for m tokens.
+/// Rows that no matrix instruction of the target divides are passed over; so are rows and choices that cannot read what
+/// the first one stores.
+Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation = types::f16,
+                                 std::span<const Choice> choices = {});
+/// What was measured for the shape and about as many tokens, else the row for m tokens.
 Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k);
 
 class Matmul {
@@ -38,6 +46,8 @@ class Matmul {
   /// x is `activation` (f16), y is f32.
   static Result<std::unique_ptr<Matmul>> create(runtime::Device& device, const Target& target,
                                                 const kernels::WeightFormat& format, Type activation, bool biased);
+  /// A layer of the same format without weights yet: what either compiles serves both.
+  std::unique_ptr<Matmul> another() const;
   /// Uploads and packs on the device. bad_input: sizes that do not match.
   Result<Unit> store(const PlainWeights& weights);
   /// Room for n x k without contents (benchmarks fill it).
@@ -56,8 +66,8 @@ class Matmul {
   uint64_t weight_bytes() const;  ///< held on the device
   const Kernel* kernel_of(const Schedule& s, bool aligned) const;
   /// A line for each kernel whose probed lane maps proved wrong and which goes through shared memory instead.
-  const std::vector<std::string>& distrusted() const { return distrusted_; }
-  int compilations() const { return static_cast<int>(kernels_.size()); }
+  const std::vector<std::string>& distrusted() const { return kernels_->distrusted; }
+  int compilations() const { return static_cast<int>(kernels_->built.size()); }
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
   runtime::Buffer* buffer(const std::string& parameter);  ///< "w", "s", "z"; null if none
@@ -77,8 +87,11 @@ class Matmul {
   ScheduleSet schedules_;
   std::shared_ptr<Packer> packer_;
   std::map<std::string, std::unique_ptr<runtime::Buffer>> buffers_;
-  std::map<std::string, std::shared_ptr<Kernel>> kernels_;  ///< by schedule and alignment
-  std::vector<std::string> distrusted_;
+  struct Kernels {
+    std::map<std::string, std::shared_ptr<Kernel>> built;  ///< by schedule and alignment
+    std::vector<std::string> distrusted;
+  };
+  std::shared_ptr<Kernels> kernels_ = std::make_shared<Kernels>();
 };
 
 }  // namespace lathe

@@ -85,9 +85,20 @@ Result<std::map<std::string, PackedLayout>> stored_by(const Schedule& s, const T
   return std::move(lowered.packed);
 }
 
+/// Whether the target compiles the schedule and it reads what is stored.
+bool reads(const std::string& schedule, const ScheduleSet& set, const Target& t, const kernels::WeightFormat& format,
+           Type activation) {
+  const auto s = parse_schedule(schedule);
+  if (!s || (s->factor_on_accumulator && !format.scaled())) return false;
+  const auto factor = s->factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand;
+  const auto packed = stored_by(*s, t, format, activation, factor);
+  return packed && *packed == set.packed;
+}
+
 }  // namespace
 
-Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation) {
+Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation,
+                                 std::span<const Choice> choices) {
   ScheduleSet out;
   std::optional<Error> refused;
   for (ScheduleRow row : rows_of(t, format.scaled() ? activation : format.code)) {
@@ -111,10 +122,19 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
     out.rows.back().schedule.k_groups = kSharedGroups;
   }
   if (out.rows.empty()) return tl::unexpected(*refused);
+  std::map<std::string, bool> readable;
+  for (const Choice& c : choices) {
+    if (!readable.contains(c.schedule)) readable[c.schedule] = reads(c.schedule, out, t, format, activation);
+    if (readable[c.schedule]) out.tuned.push_back({c.k, c.n, c.m, *parse_schedule(c.schedule)});
+  }
   return out;
 }
 
 Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k) {
+  const Tuned* tuned = nullptr;
+  for (const Tuned& t : schedules.tuned)
+    if (t.k == k && t.n == n && m <= t.m && t.m < 2 * m && (!tuned || t.m < tuned->m)) tuned = &t;
+  if (tuned) return tuned->schedule;
   // Meant for as many tokens, the fewest; else the most.
   const auto rank = [&](const ScheduleRow& r) { return std::pair(r.max_m < m, r.max_m < m ? -r.max_m : r.max_m); };
   const auto tiles = [&](const Schedule& s) { return (n + s.tile_n - 1) / s.tile_n * ((m + s.tile_m - 1) / s.tile_m); };

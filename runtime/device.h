@@ -1,6 +1,7 @@
 #pragma once
 // Devices, buffers, programs from bytes, launches and their time: the same calls on every API. Knows no kernel and no
 // IR. Every object keeps what it needs of its device alive, so objects may be destroyed in any order.
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -110,18 +111,41 @@ struct ProgramStats {
   std::vector<std::pair<std::string, std::string>> texts;  ///< the driver's own forms of the code, first to last
 };
 
+/// Bytes of a device's buffers: those alive, and the most there were at once.
+class MemoryUse {
+ public:
+  void take(uint64_t bytes) {
+    const uint64_t now = held_.fetch_add(bytes) + bytes;
+    for (uint64_t most = peak_.load(); most < now && !peak_.compare_exchange_weak(most, now);) continue;
+  }
+  void give_back(uint64_t bytes) { held_ -= bytes; }
+  uint64_t held() const { return held_; }
+  uint64_t peak() const { return peak_; }
+  /// The peak begins again at what is held.
+  void restart() { peak_ = held_.load(); }
+
+ private:
+  std::atomic<uint64_t> held_{0}, peak_{0};
+};
+
 /// Memory of a device; freed with the object. Work that uses it must have ended by then.
 class Buffer {
  public:
-  virtual ~Buffer() = default;
+  virtual ~Buffer() { use_->give_back(bytes_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
   uint64_t address() const { return address_; }  ///< device address, a multiple of 256
   uint64_t bytes() const { return bytes_; }
 
  protected:
-  Buffer(uint64_t address, uint64_t bytes) : address_(address), bytes_(bytes) {}
+  Buffer(uint64_t address, uint64_t bytes, std::shared_ptr<MemoryUse> use)
+      : address_(address), bytes_(bytes), use_(std::move(use)) {
+    use_->take(bytes_);
+  }
 
  private:
   uint64_t address_, bytes_;
+  std::shared_ptr<MemoryUse> use_;
 };
 
 /// A kernel ready to launch. Thread-safe.
@@ -196,10 +220,15 @@ class Device {
   virtual Result<std::unique_ptr<Queue>> queue() = 0;
   /// Records the launches (at least one); the same rules as Queue::launch.
   virtual Result<std::unique_ptr<Graph>> record(std::span<const LaunchRecord> launches) = 0;
+  /// Of its buffers.
+  MemoryUse& memory_use() { return *memory_use_; }
   /// Records, runs once and waits.
   Result<Unit> run(std::span<const LaunchRecord> launches);
   /// The same; the microseconds the whole list took on the device.
   Result<double> run_timed(std::span<const LaunchRecord> launches);
+
+ protected:
+  const std::shared_ptr<MemoryUse> memory_use_ = std::make_shared<MemoryUse>();
 };
 
 /// The devices of every API, CUDA's first. Never fails: `absent`, if given, gets a line for each API or device that

@@ -2,6 +2,7 @@
 // A schedule: the row of integers beside a kernel. The same program and row give the same tile IR on every target.
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace lathe {
@@ -19,5 +20,7 @@ struct Schedule {
 
 /// "n32 m8 k512 s1x1x4 stages2 acc groups4".
 std::string to_string(const Schedule& s);
+/// The schedule whose text this is, or none.
+std::optional<Schedule> parse_schedule(const std::string& text);
 
 }  // namespace lathe

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "backends/spirv/profiles.h"
 #include "model/npy.h"
@@ -112,7 +113,8 @@ TEST_CASE("arguments that make no command are refused") {
   check_refused_in_one_line("matmul --x x.npy", {"--w"});
   check_refused_in_one_line("compile matmul_u4", {"--target"});
   CHECK(run("--help").code == 0);
-  for (const char* command : {"devices", "compile", "explain", "run", "matmul", "selftest", "demo"})
+  for (const char* command :
+       {"devices", "compile", "explain", "run", "matmul", "selftest", "demo", "bench matmul", "bench report"})
     CHECK(run(fmt::format("{} --help", command)).code == 0);
 }
 
@@ -345,6 +347,96 @@ TEST_CASE("the demo's layer is found and within its bound on every device") {
     for (const char* m : {" 1 x 512 x 1536", " 16 x 512 x 1536", " 64 x 512 x 1536"})
       CHECK_MESSAGE(r.out.find(m) != std::string::npos, r.out);
   }
+}
+
+TEST_CASE("bench times what it has checked, as a table, as JSON and as a page") {
+  for (const auto& d : runtime::list_devices()) {
+    const std::string matmul = fmt::format("bench matmul --device {} --shape 96x64 --m 1,3..4 --no-cublas ", d.id);
+    const Ran table = run(matmul + "--type u4b8 f16 --html page.html");
+    REQUIRE_MESSAGE(table.code == 0, table.err);
+    for (const char* piece : {"u4b8 g128", "f16", "96x64", "TFLOPS", "cliffs: "})
+      CHECK_MESSAGE(table.out.find(piece) != std::string::npos, table.out);
+    CHECK(table.err.find("96x64") != std::string::npos);
+    const std::string page = model::bytes_of(folder().path("page.html"));
+    CHECK(page.find("bench matmul --device " + d.id) != std::string::npos);
+    CHECK(page.ends_with("</body></html>\n"));
+
+    const Ran json = run(matmul + "--type u4 --group 32 --json");
+    REQUIRE_MESSAGE(json.code == 0, json.err);
+    std::vector<Json> lines;
+    std::istringstream in(json.out);
+    for (std::string line; std::getline(in, line);) lines.push_back(Json::parse(line));
+    REQUIRE(lines.size() == 2 + 3);
+    CHECK(lines[0].contains("command"));
+    CHECK(lines[1]["device"] == d.id);
+    for (size_t i = 2; i < lines.size(); i++) {
+      const Json& j = lines[i];
+      for (const char* field :
+           {"by", "device", "type", "k", "n", "m", "schedule", "path", "atoms", "launches", "replays", "copies", "gb_s",
+            "tflops", "weight_bytes", "peak_bytes", "compile_ms", "driver_ms"})
+        CHECK_MESSAGE(j.contains(field), field);
+      CHECK(j["of_bound"].get<double>() <= 1);
+      CHECK(j["us"]["min"].get<double>() > 0);
+      CHECK(j["us"]["min"] <= j["us"]["median"]);
+      CHECK(j["us"]["median"] <= j["us"]["max"]);
+      CHECK(j["peak_bytes"] >= j["weight_bytes"]);
+    }
+    CHECK(json.err.find("u4 g32") != std::string::npos);  // the table, as progress
+
+    folder().write("earlier.json", json.out);
+    const Ran joined = run("bench report earlier.json earlier.json --html joined.html");
+    CHECK_MESSAGE(joined.code == 0, joined.err);
+    CHECK(joined.out.find("u4 g32") != std::string::npos);
+    folder().write("sweep", fmt::format("{0} 96 64 2 0 0 0 0 0 0 0 0\n{0} 96 64 2 7 8 32 1 1 1 1 0\n", d.id));
+    const Ran sweep = run("bench matmul --no-cublas --sweep sweep --peer earlier.json");
+    CHECK_MESSAGE(sweep.code == 0, sweep.err);
+    CHECK(sweep.out.find("u4b8 g128") != std::string::npos);
+  }
+}
+
+TEST_CASE("tune measures candidates beside the chosen schedule, and says what it found") {
+  for (const auto& d : runtime::list_devices()) {
+    const Ran r =
+        run(fmt::format("tune matmul --device {} --shape 256x64 --m 1 --simulate 2 --measure 1 --no-keep "
+                        "--rows rows.def",
+                        d.id));
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    CHECK(r.out.find("256x64") != std::string::npos);
+    CHECK(r.out.find(" measured, ") != std::string::npos);
+    const std::string rows = model::bytes_of(folder().path("rows.def"));
+    CHECK((rows.empty() || rows.starts_with("CHOICE(\"" + d.api + "\", ")));
+  }
+  check_refused_in_one_line("tune", {"--help"});
+  check_refused_in_one_line("tune matmul --shape 96x64 --measure 0", {"--measure"});
+  const Ran simulated = run("tune matmul --device sim:sm_80 --shape 96x64");
+  CHECK(simulated.code == 2);
+  CHECK(simulated.err.find("no speed") != std::string::npos);
+}
+
+TEST_CASE("bench refuses what cannot be measured, and a wrong result is no success") {
+  write_inputs();
+  check_refused_in_one_line("bench", {"--help"});
+  check_refused_in_one_line("bench matmul --device interp --shape 96x64", {"no speed"});
+  check_refused_in_one_line("bench matmul", {"--shape", "--model"});
+  check_refused_in_one_line("bench matmul --shape 96", {"96"});
+  check_refused_in_one_line("bench matmul --model gpt-9", {"gpt-9", "llama-3.1-8b"});
+  check_refused_in_one_line("bench matmul --shape 96x64 --m 5..1", {"5..1"});
+  check_refused_in_one_line("bench matmul --shape 96x64 --type q5", {"q5", "u4b8"});
+  check_refused_in_one_line("bench matmul --shape 96x64 --x f8", {"f8"});
+  check_refused_in_one_line("bench matmul --sweep absent", {"absent"});
+  check_refused_in_one_line("bench matmul --shape 96x64 --peer scale.tile", {"scale.tile:1"});
+  check_refused_in_one_line("bench report absent.json", {"absent.json"});
+  for (const char* id : {"sim:sm_80", "cuda:77"}) {
+    const Ran r = run(fmt::format("bench matmul --device {} --shape 96x64 --m 1", id));
+    CHECK(r.code == 2);
+    CHECK(r.out == "");
+    CHECK(r.err.find(id) != std::string::npos);
+  }
+  folder().write("wrong.json",
+                 R"({"by":"lathe","device":"cuda:0","type":"u4","k":8,"n":8,"m":1,"error":"wrong: x","wrong":true})");
+  const Ran wrong = run("bench report wrong.json");
+  CHECK(wrong.code == 1);
+  CHECK(wrong.out.find("wrong: x") != std::string::npos);
 }
 
 TEST_CASE("selftest ends with its counts") {

@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "runtime/device.h"
+#include "runtime/cuda/device.h"
 #include "tests/fake_cuda.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -52,6 +52,10 @@ Result<Unit> work(Device& device) {
   TRY(queue->launch(*launch.program, launch.grid, launch.params));
   TRY(queue->sync());
   TRY(device.run_timed({&launch, 1}));
+  const cuda::Submit nothing = [](CUstream_st*) { return Unit{}; };
+  TRY(cuda::with_stream(device, nothing));
+  TRY_ASSIGN(const auto captured, cuda::capture(device, nothing));
+  TRY(captured->replay());
   return Unit{};
 }
 

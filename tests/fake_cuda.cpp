@@ -115,6 +115,8 @@ CUresult cuLaunchKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsi
 CUresult cuStreamCreate(CUstream* stream, unsigned) { return make("cuStreamCreate", stream); }
 CUresult cuStreamDestroy_v2(CUstream stream) { return destroy(stream); }
 CUresult cuStreamQuery(CUstream) { return fake.endless ? CUDA_ERROR_NOT_READY : plain("cuStreamQuery", false); }
+CUresult cuStreamBeginCapture_v2(CUstream, int) { return plain("cuStreamBeginCapture"); }
+CUresult cuStreamEndCapture(CUstream, CUgraph* graph) { return make("cuStreamEndCapture", graph); }
 CUresult cuEventCreate(CUevent* event, unsigned) { return make("cuEventCreate", event); }
 CUresult cuEventDestroy_v2(CUevent event) { return destroy(event); }
 CUresult cuEventRecord(CUevent, CUstream) { return plain("cuEventRecord"); }
@@ -129,5 +131,8 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgraph, unsigned 
 }
 CUresult cuGraphDestroy(CUgraph graph) { return destroy(graph); }
 CUresult cuGraphExecDestroy(CUgraphExec executable) { return destroy(executable); }
-CUresult cuGraphLaunch(CUgraphExec, CUstream) { return plain("cuGraphLaunch"); }
+CUresult cuGraphLaunch(CUgraphExec, CUstream) {
+  if (fake.on_graph_launch) fake.on_graph_launch();
+  return plain("cuGraphLaunch");
+}
 }

@@ -11,6 +11,7 @@ struct FakeCuda {
   bool endless = false;  ///< what is launched never ends
   int calls = 0, live = 0;
   const char* failed = nullptr;  ///< the call that did
+  void (*on_graph_launch)() = nullptr;
 };
 
 }  // namespace lathe

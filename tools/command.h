@@ -21,6 +21,8 @@ Command matmul_command(CLI::App& program);
 Command selftest_command(CLI::App& program);
 Command demo_command(CLI::App& program);
 Command fuzz_command(CLI::App& program);
+Command bench_command(CLI::App& program);
+Command tune_command(CLI::App& program);
 
 inline constexpr int kCheckFailed = 1, kBadInput = 2, kInternalError = 3;
 

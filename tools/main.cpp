@@ -47,7 +47,8 @@ int run_program(int argc, char** argv) {
   program.require_subcommand(1);
   const std::vector<Command> commands{devices_command(program), compile_command(program), explain_command(program),
                                       run_command(program),     matmul_command(program),  selftest_command(program),
-                                      demo_command(program),    fuzz_command(program)};
+                                      demo_command(program),    fuzz_command(program),    bench_command(program),
+                                      tune_command(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -7,16 +7,12 @@
 #include "engine/target_of.h"
 
 namespace lathe::tools {
-namespace {
-
 std::string best_device() {
   const auto devices = runtime::list_devices();
   for (const auto& d : devices)
     if (!d.software) return d.id;
   return devices.empty() ? std::string(kInterpreter) : devices.front().id;
 }
-
-}  // namespace
 
 Result<Place> open_place(const std::string& id, bool probe, const runtime::DeviceOptions& options) {
   Place place{id.empty() ? best_device() : id, nullptr, {}};

@@ -20,7 +20,10 @@ struct Place {
   bool software() const { return !device || device->info().software; }
 };
 
-/// "interp", or the id of a device; "" is the first device found that is no software, else the first, else "interp".
+/// The first device found that is no software, else the first, else "interp".
+std::string best_device();
+
+/// "interp", or the id of a device; "" is best_device().
 /// Without `probe` no lane map is asked for: matrix instructions are opaque.
 Result<Place> open_place(const std::string& id, bool probe = true, const runtime::DeviceOptions& options = {});
 

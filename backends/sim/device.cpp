@@ -34,14 +34,12 @@ using CorePtr = std::shared_ptr<Core>;
 
 class SimBuffer final : public runtime::Buffer {
  public:
-  SimBuffer(CorePtr core, std::shared_ptr<Block> block)
-      : Buffer(block->address, block->bytes), core_(std::move(core)), block_(std::move(block)) {}
+  SimBuffer(CorePtr core, std::shared_ptr<Block> block, std::shared_ptr<runtime::MemoryUse> use)
+      : Buffer(block->address, block->bytes, std::move(use)), core_(std::move(core)), block_(std::move(block)) {}
   ~SimBuffer() override {
     const std::lock_guard lock(core_->mutex);
     core_->memory.free(*block_);
   }
-  SimBuffer(const SimBuffer&) = delete;
-  SimBuffer& operator=(const SimBuffer&) = delete;
   const CorePtr& core() const { return core_; }
   Block& block() const { return *block_; }
 
@@ -210,7 +208,7 @@ class SimDevice final : public Device {
     try {
       block = core_->memory.alloc(bytes);
       if (!block) return refuse("");
-      return std::make_unique<SimBuffer>(core_, block);
+      return std::make_unique<SimBuffer>(core_, block, memory_use_);
     } catch (const std::bad_alloc&) {
       if (block) core_->memory.free(*block);
       return refuse(": the host has no room for them");
@@ -272,7 +270,7 @@ runtime::Result<std::unique_ptr<Device>> open(std::string_view name, const runti
   return std::make_unique<SimDevice>(std::make_shared<Core>(std::move(model), options.timeout_s));
 }
 
-runtime::Result<std::unique_ptr<Device>> open(const Target& target, const runtime::DeviceOptions& options) {
+std::unique_ptr<Device> simulate(const Target& target, const runtime::DeviceOptions& options) {
   return std::make_unique<SimDevice>(std::make_shared<Core>(model_of(target.name, target), options.timeout_s));
 }
 

@@ -21,7 +21,7 @@ class Device : public runtime::Device {
 /// `name`: a PTX target ("sm_80"), the file of a profile, or "probe?seed=N": a random machine that has to be probed
 /// (random_model.h). no_device otherwise.
 runtime::Result<std::unique_ptr<Device>> open(std::string_view name, const runtime::DeviceOptions& options);
-/// A device that is what the target says.
-runtime::Result<std::unique_ptr<Device>> open(const Target& target, const runtime::DeviceOptions& options);
+/// A machine that the target describes.
+std::unique_ptr<Device> simulate(const Target& target, const runtime::DeviceOptions& options);
 
 }  // namespace lathe::sim

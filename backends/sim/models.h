@@ -15,5 +15,7 @@ struct Model {
 Model model_of(std::string_view name, Target target);
 /// By the part of the id after "sim:". no_device: there is none of the name.
 runtime::Result<Model> find_model(std::string_view name);
+/// Of a machine that the target describes; `name`: of its id.
+Model model_of(std::string_view name, Target t);
 
 }  // namespace lathe::sim

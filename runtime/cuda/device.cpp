@@ -13,7 +13,8 @@ namespace {
 
 class CudaBuffer final : public Buffer {
  public:
-  CudaBuffer(DeviceMemory memory, uint64_t bytes) : Buffer(memory.get(), bytes), memory_(std::move(memory)) {}
+  CudaBuffer(DeviceMemory memory, uint64_t bytes, std::shared_ptr<MemoryUse> use)
+      : Buffer(memory.get(), bytes, std::move(use)), memory_(std::move(memory)) {}
   const Core& core() const { return memory_.core(); }
 
  private:
@@ -24,6 +25,7 @@ class CudaDevice final : public Device {
  public:
   CudaDevice(std::shared_ptr<Core> core, Stream copies) : core_(std::move(core)), copies_(std::move(copies)) {}
   const DeviceInfo& info() const override { return core_->info; }
+  const std::shared_ptr<Core>& core() const { return core_; }
   Result<std::unique_ptr<Program>> load(std::span<const std::byte> code, const ProgramInfo& program) override {
     return CudaProgram::create(core_, code, program);
   }
@@ -85,7 +87,7 @@ Result<std::unique_ptr<Buffer>> CudaDevice::alloc(uint64_t bytes) {
   CUdeviceptr address = 0;
   TRY(core_->check(core_->api.cuMemAlloc_v2(&address, std::max<uint64_t>(bytes, 1)), "cuMemAlloc",
                    fmt::format("{}: {} bytes cannot be allocated", core_->info.id, bytes)));
-  return std::make_unique<CudaBuffer>(DeviceMemory(core_, address), bytes);
+  return std::make_unique<CudaBuffer>(DeviceMemory(core_, address), bytes, memory_use_);
 }
 
 /// Each fact and the attribute that gives it; an attribute the driver does not know stays 0.
@@ -167,6 +169,28 @@ Result<std::unique_ptr<Device>> open(int index, const DeviceOptions& options) {
   const Current current(*core);
   TRY_ASSIGN(Stream copies, make_stream(core));
   return std::make_unique<CudaDevice>(std::move(core), std::move(copies));
+}
+
+namespace {
+Result<std::shared_ptr<Core>> core_of(const Device& device) {
+  const auto* d = dynamic_cast<const CudaDevice*>(&device);
+  if (!d) return fail(Error::Code::unsupported, device.info().id + " is no CUDA device");
+  return d->core();
+}
+}  // namespace
+
+Result<Unit> with_stream(Device& device, const Submit& submit) {
+  TRY_ASSIGN(const std::shared_ptr<Core> core, core_of(device));
+  TRY(core->health.alive());
+  const Current current(*core);
+  TRY_ASSIGN(const Stream stream, make_stream(core));
+  TRY(submit(stream.get()));
+  return core->wait(stream.get());
+}
+
+Result<std::unique_ptr<Graph>> capture(Device& device, const Submit& submit) {
+  TRY_ASSIGN(const std::shared_ptr<Core> core, core_of(device));
+  return CudaGraph::capture(core, submit);
 }
 
 }  // namespace lathe::runtime::cuda

@@ -134,6 +134,28 @@ Result<Unit> CudaGraph::record(std::span<const LaunchRecord> launches) {
     frontier.add(node);
     programs_.push_back(program.module());
   }
+  return instantiate(nodes);
+}
+
+Result<std::unique_ptr<Graph>> CudaGraph::capture(const std::shared_ptr<Core>& core, const Submit& submit) {
+  TRY(core->health.alive());
+  const Current current(*core);
+  std::unique_ptr<CudaGraph> graph(new CudaGraph(core));
+  TRY_ASSIGN(graph->stream_, make_stream(core));
+  const CUstream stream = graph->stream_.get();
+  TRY(core->check(core->api.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED), "cuStreamBeginCapture",
+                  "no graph"));
+  const Result<Unit> submitted = submit(stream);
+  CUgraph made = nullptr;
+  const Result<Unit> ended = core->check(core->api.cuStreamEndCapture(stream, &made), "cuStreamEndCapture", "no graph");
+  const GraphHandle nodes(core, made);
+  TRY(submitted);
+  TRY(ended);
+  TRY(graph->instantiate(nodes));
+  return graph;
+}
+
+Result<Unit> CudaGraph::instantiate(const GraphHandle& nodes) {
   CUgraphExec executable = nullptr;
   TRY(core_->check(core_->api.cuGraphInstantiateWithFlags(&executable, nodes.get(), 0), "cuGraphInstantiateWithFlags",
                    core_->info.id + ": the graph cannot be made"));

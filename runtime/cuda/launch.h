@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "runtime/cuda/device.h"
 #include "runtime/cuda/program.h"
 #include "runtime/one_user.h"
 
@@ -30,11 +31,13 @@ class CudaGraph final : public Graph {
  public:
   static Result<std::unique_ptr<Graph>> create(const std::shared_ptr<Core>& core,
                                                std::span<const LaunchRecord> launches);
+  static Result<std::unique_ptr<Graph>> capture(const std::shared_ptr<Core>& core, const Submit& submit);
   Result<std::vector<double>> time_us(int replays) override;
 
  private:
   explicit CudaGraph(std::shared_ptr<Core> core) : core_(std::move(core)) {}
   Result<Unit> record(std::span<const LaunchRecord> launches);
+  Result<Unit> instantiate(const GraphHandle& nodes);
   Result<Unit> prepare_events(size_t count);
 
   std::shared_ptr<Core> core_;

@@ -19,7 +19,7 @@ class VulkanDevice final : public Device {
   Result<std::unique_ptr<Buffer>> alloc(uint64_t bytes) override {
     TRY(core_->health.alive());
     TRY_ASSIGN(Memory memory, Memory::create(core_, bytes, Place::device));
-    return std::make_unique<VulkanBuffer>(std::move(memory), bytes);
+    return std::make_unique<VulkanBuffer>(std::move(memory), bytes, memory_use_);
   }
   Result<Unit> upload(Buffer& to, uint64_t offset, std::span<const std::byte> from) override {
     TRY_ASSIGN(const VulkanBuffer* const buffer, checked(to, offset, from.size()));

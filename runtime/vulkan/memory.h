@@ -25,7 +25,8 @@ struct Memory {
 
 class VulkanBuffer final : public Buffer {
  public:
-  VulkanBuffer(Memory memory, uint64_t bytes) : Buffer(memory.address, bytes), memory_(std::move(memory)) {}
+  VulkanBuffer(Memory memory, uint64_t bytes, std::shared_ptr<MemoryUse> use)
+      : Buffer(memory.address, bytes, std::move(use)), memory_(std::move(memory)) {}
   const Memory& memory() const { return memory_; }
   const Core& core() const { return memory_.buffer.core(); }
 
