@@ -47,7 +47,7 @@ class Sample {
     return it == sizes_.end() ? workgroups() : it->second;
   }
 
-  /// The whole storage, and a row more of pieces that end past an edge.
+  /// The whole storage.
   int64_t bytes_of(const tile::Param& p) const {
     const tile::Type& t = f_.type(p.value);
     Coord shape;
@@ -55,7 +55,9 @@ class Sample {
     if (const auto order = compiled_.packed.find(f_.values[p.value].name); order != compiled_.packed.end())
       return order->second.bytes(shape[0], shape[1]);
     if (p.strides.empty()) return device_bytes(t.elem, shape);
-    return device_bytes(t.elem, {shape[0] * value_of(p.strides[0])});
+    int64_t elements = 1;
+    for (size_t d = 0; d < shape.size(); d++) elements += (shape[d] - 1) * value_of(p.strides[d]);
+    return device_bytes(t.elem, {elements});
   }
 
   Result<uint64_t> zeros(int64_t bytes) {

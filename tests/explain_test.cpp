@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "explain/drawing.h"
+#include "fuzz/generate.h"
 #include "tests/scratch_files.h"
 #include "tests/shipped_kernels.h"
 
@@ -183,6 +184,30 @@ TEST_CASE("every kernel on every target is explained") {
       const bool told = e.limit.text.find("has no figures") != std::string::npos;
       CHECK(told == (t.speed.device.empty() && e.limit.cause >= Cause::latency));
     }
+  }
+}
+
+TEST_CASE("random programs are explained") {
+  constexpr uint64_t kPrograms = 100;
+  for (const char* target : {"sm_90a", "rdna3", "xe2"}) {
+    const Target t = test_target(target).value();
+    int known = 0;
+    for (uint64_t i = 0; i < kPrograms; i++) {
+      const auto p = fuzz::generate(1, i, t);
+      REQUIRE(p);
+      CAPTURE(tile::print(p->func));
+      const auto s = compile_subject(p->func, t, {});
+      if (!s) continue;
+      const auto e = explain(*s, {});
+      REQUIRE_MESSAGE(e, e.error().text);
+      CHECK(last_line(to_text(*s, *e)).starts_with("limited by "));
+      CHECK(nlohmann::json::accept(to_json(*s, *e)));
+      for (const Drawing& d : drawings(*e, t.subgroup_size)) CHECK(d.svg.ends_with("</svg>\n"));
+      known += e->not_counted.empty();
+      CHECK_MESSAGE(e->not_counted == "", e->not_counted);
+    }
+    MESSAGE(fmt::format("{}: {} of {} programs", target, known, kPrograms));
+    CHECK(known > static_cast<int>(kPrograms) / 2);
   }
 }
 
