@@ -58,7 +58,9 @@ Result<std::unique_ptr<MatmulBench>> MatmulBench::open(const std::string& id, bo
 Result<Unit> MatmulBench::set(const Problem& problem) {
   copies_.clear(), x_.reset(), y_.reset();
   problem_ = &problem;
-  device_->memory_use().restart();
+  runtime::MemoryUse& use = device_->memory_use();
+  use.restart();
+  const uint64_t others = use.held();
   const uint64_t outputs = static_cast<uint64_t>(problem.most_tokens() * problem.shape().n);
   TRY_ASSIGN(x_, lift(device_->alloc(problem.x().size_bytes())));
   TRY_ASSIGN(y_, lift(device_->alloc(outputs * sizeof(float))));
@@ -71,6 +73,7 @@ Result<Unit> MatmulBench::set(const Problem& problem) {
     copies_.push_back(copies_[0]->another());
     TRY(copies_.back()->store(problem.weights()));
   }
+  held_bytes_ = use.held() - others, peak_bytes_ = use.peak() - others;
   return Unit{};
 }
 
@@ -96,6 +99,9 @@ Result<Unit> MatmulBench::measure(const Schedule& schedule, Row& row) {
   row.copies = static_cast<int64_t>(copies_.size());
   row.launches = launches_of(*problem_, row.m, row.copies, *device_);
   row.weight_bytes = copies_[0]->weight_bytes();
+  runtime::MemoryUse& use = device_->memory_use();
+  use.restart();
+  const uint64_t before = use.held();
   std::vector<runtime::LaunchRecord> launches;
   for (int i = 0; i < row.launches; i++) {
     Matmul& copy = *copies_[static_cast<size_t>(i) % copies_.size()];
@@ -111,7 +117,7 @@ Result<Unit> MatmulBench::measure(const Schedule& schedule, Row& row) {
   }
   TRY_ASSIGN(const auto graph, lift(device_->record(launches)));
   TRY(check_and_time(*device_, *graph, *y_, types::f32, *problem_, row));
-  row.peak_bytes = device_->memory_use().peak();
+  row.peak_bytes = std::max(peak_bytes_, held_bytes_ + use.peak() - before);
   return Unit{};
 }
 

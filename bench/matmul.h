@@ -43,6 +43,7 @@ class MatmulBench {
   Target target_;
   Rotation rotation_;
   const Problem* problem_ = nullptr;
+  uint64_t held_bytes_ = 0, peak_bytes_ = 0;  ///< by what was set: all the time, and at most while it was stored
   std::unique_ptr<runtime::Buffer> x_, y_;
   std::vector<std::unique_ptr<Matmul>> copies_;
 };

@@ -27,7 +27,7 @@ struct Row {
   int64_t copies = 0;             ///< of the weights, used in turn
   double of_bound = 0;            ///< the largest error of sampled outputs over what rounding allows
   uint64_t weight_bytes = 0;      ///< one copy, as it is stored
-  uint64_t peak_bytes = 0;  ///< the most that buffers held on the device so far, every copy included; 0: not known
+  uint64_t peak_bytes = 0;        ///< the most that its buffers held on the device, all copies included; 0: not known
   std::string schedule, path, atoms;
   int64_t registers = -1, spills = -1;
   double compile_ms = 0, driver_ms = 0;

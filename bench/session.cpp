@@ -25,7 +25,10 @@ class Session {
     for (const Case& c : cases) most = std::max(most, c.m);
     listener_.progress(fmt::format("{}: {} weights, {}", device_, first.format.name, to_string(first.shape)));
     problem_ = std::make_unique<Problem>(first.format, first.shape, most);
-    TRY(bench_->set(*problem_));
+    if (const auto set = bench_->set(*problem_); !set) {
+      for (const Case& c : cases) listener_.row(refused(c, set.error().text));
+      return Unit{};
+    }
     const bool with_peer = cublas_ && set_peer(first.shape);
     for (const Case& c : cases) {
       Row ours = bench_->run(c.m, c.schedule);
@@ -55,6 +58,12 @@ class Session {
     return Unit{};
   }
 
+  static Row refused(const Case& c, const std::string& why) {
+    Row row{.by = std::string(kOurs), .device = c.device, .type = c.format.name, .shape = c.shape};
+    row.m = c.m, row.error = why;
+    return row;
+  }
+
   bool set_peer(Shape shape) {
     const auto set = cublas_->set(*problem_);
     if (!set) listener_.note(fmt::format("{}: no peer at {}: {}", device_, to_string(shape), set.error().text));
@@ -66,7 +75,7 @@ class Session {
   std::string device_;
   std::unique_ptr<Problem> problem_;
   std::unique_ptr<MatmulBench> bench_;
-  std::unique_ptr<Cublas> cublas_;  // before the bench, whose device it is on
+  std::unique_ptr<Cublas> cublas_;  // goes before the bench, whose device it is on
   std::set<std::array<int64_t, 3>> compared_;
 };
 

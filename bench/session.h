@@ -39,7 +39,7 @@ std::vector<Case> cases_of(const std::vector<std::string>& devices, const std::v
 /// 0 is the chosen schedule; lines that begin with # are passed over. bad_input names the line.
 Result<std::vector<Case>> read_sweep(const std::string& file, const Format& format);
 
-/// An error ends the session; that of one case alone is its row's.
+/// A device that cannot be opened ends the session; what fails later is said in the rows of its cases.
 Result<Unit> measure(const std::vector<Case>& cases, const SessionOptions& options, const Listener& listener);
 
 }  // namespace lathe::bench

@@ -432,6 +432,14 @@ TEST_CASE("bench refuses what cannot be measured, and a wrong result is no succe
     CHECK(r.out == "");
     CHECK(r.err.find(id) != std::string::npos);
   }
+  for (const auto& d : runtime::list_devices()) {
+    const Ran r =
+        run(fmt::format("bench matmul --device {} --shape 96x64 --m 1 --group 48 --no-cublas --html h.html", d.id));
+    CHECK(r.code == 2);
+    CHECK(r.err.ends_with("lathe: some cases could not be measured\n"));
+    CHECK(r.out.find("48") != std::string::npos);
+    CHECK(model::bytes_of(folder().path("h.html")).find("class=\"bad\"") != std::string::npos);
+  }
   folder().write("wrong.json",
                  R"({"by":"lathe","device":"cuda:0","type":"u4","k":8,"n":8,"m":1,"error":"wrong: x","wrong":true})");
   const Ran wrong = run("bench report wrong.json");

@@ -105,13 +105,16 @@ Result<int> run_matmul(const Options& o, const std::string& command) {
     if (!done && printed) printed = std::move(done);
   };
   const bench::SessionOptions options{!o.request.no_probe, rotation_of(o.request), !o.no_cublas, o.cublas};
-  TRY(bench::measure(cases, options,
+  const Result<Unit> measured =
+      bench::measure(cases, options,
                      {.device = [&](const bench::DeviceRow& d) { keep(printer.device(d)); },
                       .progress = [&](const std::string& text) { fmt::print(stderr, "lathe: {}\n", text); },
                       .note = [&](const std::string& text) { keep(printer.note(text)); },
-                      .row = [&](const bench::Row& r) { keep(printer.row(r)); }}));
+                      .row = [&](const bench::Row& r) { keep(printer.row(r)); }});
   TRY(printed);
+  if (printer.report.rows.empty()) TRY(measured);
   TRY_ASSIGN(const int code, printer.end());
+  TRY(measured);
   const auto& rows = printer.report.rows;
   const bool refused = o.sweep.empty() && std::any_of(rows.begin(), rows.end(),
                                                       [](const bench::Row& r) { return !r.measured() && !r.wrong; });
