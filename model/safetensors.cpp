@@ -52,6 +52,8 @@ Result<Json> parse_header(std::string_view text) {
     return header;
   } catch (const Json::parse_error& e) {
     return bad_input(fmt::format("its header is not JSON (at byte {} of it)", e.byte));
+  } catch (const Json::out_of_range&) {
+    return bad_input("a number in its header is too large");
   }
 }
 

@@ -54,11 +54,13 @@ bool fits(const Row& row, const Target& t, Type ab) {
 }
 
 /// The rows are for codes of 4 bits; weights of 16 bits take a quarter of k a turn, so that as many bytes are on their
-/// way. Zero points need registers that 16 subgroups do not have beside those of 64 rows.
-Schedule for_weights(Schedule s, const kernels::WeightFormat& format) {
-  constexpr int64_t kLeast = 64, kLeastOfSubgroup = 32;
+/// way; where subgroups read x by matrix loads, at least one row of banks each. Zero points need registers that 16
+/// subgroups do not have beside those of 64 rows.
+Schedule for_weights(Schedule s, const kernels::WeightFormat& format, const Target& t) {
+  constexpr int64_t kLeast = 64;
+  const int64_t least_of_subgroup = kind_of(t) == TargetKind::matrix_shared ? 64 : 32;
   if (format.code.bits == 16)
-    s.tile_k = std::max({s.tile_k / 4, kLeastOfSubgroup * s.split[2], std::min(s.tile_k, kLeast)});
+    s.tile_k = std::max({s.tile_k / 4, least_of_subgroup * s.split[2], std::min(s.tile_k, kLeast)});
   if (format.zeros && s.tile_n >= 64 && s.split[2] >= 16) s.split[2] /= 2, s.tile_k /= 2;
   return s;
 }
@@ -102,7 +104,7 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
   ScheduleSet out;
   std::optional<Error> refused;
   for (ScheduleRow row : rows_of(t, format.scaled() ? activation : format.code)) {
-    row.schedule = for_weights(row.schedule, format);
+    row.schedule = for_weights(row.schedule, format, t);
     auto packed = stored_by(row.schedule, t, format, activation, tile::Factor::operand);
     if (!packed) {
       if (packed.error().code != Error::Code::unsupported) return tl::unexpected(packed.error());
