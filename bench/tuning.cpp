@@ -34,6 +34,28 @@ std::string key_of(Schedule s, const Format& format) {
   return format.name + " " + to_string(s);
 }
 
+/// Which walks of k the compiler refuses, or read another order than is stored: tried a few times, then no more.
+class Refusals {
+ public:
+  bool expects(const Schedule& s) const {
+    constexpr int kEnough = 6;
+    const auto seen = seen_.find({s.tile_k, s.split[2]});
+    return seen == seen_.end() || seen->second.taken || seen->second.refused < kEnough;
+  }
+  void add(const Schedule& s, bool taken) {
+    Seen& seen = seen_[{s.tile_k, s.split[2]}];
+    seen.taken = seen.taken || taken;
+    seen.refused += !taken;
+  }
+
+ private:
+  struct Seen {
+    int refused = 0;
+    bool taken = false;
+  };
+  std::map<std::pair<int64_t, int>, Seen> seen_;
+};
+
 double agreement_of(const std::vector<std::pair<double, double>>& pairs) {
   int same = 0, all = 0;
   for (size_t i = 0; i < pairs.size(); i++)
@@ -81,13 +103,19 @@ std::vector<Tuner::Candidate> Tuner::simulated(const std::vector<Candidate>& can
   const Format& f = problem.format();
   const Machine machine = machine_of(bench_.device());
   const auto wanted = static_cast<size_t>(options_.simulated);
-  const size_t limit = std::min(candidates.size(), wanted * (1 + kMostRefused));
+  const size_t limit = wanted * (1 + kMostRefused);
   const size_t at_once = std::max(1u, std::thread::hardware_concurrency());
   std::vector<Candidate> out;
+  size_t tried = 0;
   Variety variety(kAlike);
-  for (size_t first = 0; first < limit && out.size() < wanted; first += at_once) {
-    const auto part = std::span(candidates).subspan(first, std::min(at_once, limit - first));
+  Refusals refusals;
+  for (auto next = candidates.begin(); next != candidates.end() && tried < limit && out.size() < wanted;) {
+    std::vector<Candidate> part;
+    for (; next != candidates.end() && part.size() < at_once; ++next)
+      if (refusals.expects(next->schedule)) part.push_back(*next);
+    tried += part.size();
     count(part, f);
+    for (const Candidate& c : part) refusals.add(c.schedule, counts_[key_of(c.schedule, f)].has_value());
     for (const Candidate& c : part)
       if (const auto& counts = counts_[key_of(c.schedule, f)];
           counts && is_short(c.schedule, *counts) && variety.takes(c.schedule))
