@@ -77,6 +77,9 @@ Result<PackedLayout> derive_packed(const Layout& l, Type elem, int64_t subgroup_
   if (rank != 2 || !lanes) return unsupported(fmt::format("packed parameter: no unit in layout {}", to_string(l)));
   if (elem.bits < 16 && 32 % elem.bits != 0)
     return unsupported(fmt::format("packed parameter: {} has no word layout", to_string(elem)));
+  // Parameters of a row, of which lanes hold copies, are few: tiles of any size share them.
+  const bool copies = std::any_of(lanes->begin(), lanes->end(), [](const Mode& m) { return m.d == Mode::kReplicate; });
+  const bool small_pieces = elem.bits >= 16 && (copies || l.slots() * elem.bits % 128 != 0);
   std::vector<Mode> digits = prime_digits(l.S()), S;
   auto take = [&] {  // one more slot digit, minor first
     S.insert(S.begin(), digits.back());
@@ -85,7 +88,7 @@ Result<PackedLayout> derive_packed(const Layout& l, Type elem, int64_t subgroup_
   const auto whole = [&]() -> std::optional<Coord> {
     const int64_t slots =
         std::accumulate(S.begin(), S.end(), int64_t{1}, [](int64_t n, const Mode& m) { return n * m.n; });
-    return elem.bits >= 16 || slots * elem.bits % 128 == 0 ? box(*lanes, S, rank) : std::nullopt;
+    return small_pieces || slots * elem.bits % 128 == 0 ? box(*lanes, S, rank) : std::nullopt;
   };
   while (!whole() && !digits.empty()) take();
   const auto shape = whole();
