@@ -30,7 +30,7 @@ std::string bare_literal(const Attr& c) {
 }
 
 std::string standalone_literal(const Attr& c) {
-  const std::string bare = bare_literal(c);
+  std::string bare = bare_literal(c);
   if (c.elem.kind == Kind::boolean || c.elem == types::i64) return bare;
   if (c.elem != types::f32) return fmt::format("{}({})", to_string(c.elem), bare);
   return std::isfinite(c.num) && bare.find_first_of(".e") == bare.npos ? bare + ".0" : bare;

@@ -131,7 +131,7 @@ Result<Parser::Expr> Parser::call() {
   if (!is(")"))
     return fail(peek().loc, fmt::format("expected ')', found {}; it is written {}", quoted(peek()), usage(*op)));
   at_++;
-  return apply(*op, std::move(args), std::move(attr), t.loc);
+  return apply(*op, args, std::move(attr), t.loc);
 }
 
 /// What stands before the next argument: nothing before the first, a comma before the others.

@@ -9,7 +9,7 @@ namespace lathe {
 namespace {
 
 /// Small integers for which every product and sum is exact in the matmul of any device.
-tile::HostTensor integer_tensor(Type elem, Coord shape, int low, int high, uint32_t seed) {
+tile::HostTensor integer_tensor(Type elem, const Coord& shape, int low, int high, uint32_t seed) {
   tile::HostTensor t{elem, shape, {}};
   int64_t count = 1;
   for (int64_t s : shape) count *= s;

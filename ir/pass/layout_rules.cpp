@@ -52,8 +52,7 @@ std::optional<Layout> join_elements(const Layout& l, int64_t per) {
   if (l.shape().back() % per) return std::nullopt;
   Coord ones(static_cast<size_t>(l.rank()), 1);
   ones.back() = per;
-  const auto outer = divide(l, local(ones));
-  return outer;
+  return divide(l, local(ones));
 }
 
 std::vector<int> inverse_order(const Coord& order) {

@@ -86,12 +86,11 @@ class Pipeline {
   static void append(std::vector<ValueId>& to, const std::vector<ValueId>& more) {
     to.insert(to.end(), more.begin(), more.end());
   }
-  ValueId emit(Op op, Attr attr, std::vector<ValueId> args, const Type& given, const std::string& hint,
-               std::vector<InstId>& out, Loc loc = {}) {
-    const Type type = given;  // both may be of a value, and values move when one is added
-    const std::string name = hint;
-    const InstId id = f_.add_inst(op, std::move(attr), std::move(args), {type}, {}, loc);
-    f_.values[f_.inst(id).results[0]].name = name;
+  /// The type and the name are copies: both may be of a value, and values move when one is added.
+  ValueId emit(Op op, Attr attr, std::vector<ValueId> args, Type type, std::string name, std::vector<InstId>& out,
+               Loc loc = {}) {
+    const InstId id = f_.add_inst(op, std::move(attr), std::move(args), {std::move(type)}, {}, loc);
+    f_.values[f_.inst(id).results[0]].name = std::move(name);
     out.push_back(id);
     return f_.inst(id).results[0];
   }
