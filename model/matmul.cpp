@@ -83,10 +83,7 @@ Result<Unit> Matmul::store(const PlainWeights& w) {
 Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) {
   const std::string key = fmt::format("{} {}", to_string(s), aligned);
   if (const auto it = kernels_->built.find(key); it != kernels_->built.end()) return it->second;
-  Schedule built = s;
-  // Stages that wait in shared memory need rows of whole pieces, and registers do not hold as much.
-  if (!aligned && target_.async_copy) built.stages = 1;
-  TRY_ASSIGN(const tile::Func f, kernels::matmul(format_, activation_, biased_, built));
+  TRY_ASSIGN(const tile::Func f, kernels::matmul(format_, activation_, biased_, for_rows(s, aligned, target_)));
   CompileOptions options;
   options.factor = s.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand;
   options.lower.aligned = aligned;

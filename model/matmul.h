@@ -40,6 +40,9 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
                                  std::span<const Choice> choices = {});
 /// What was measured for the shape and about as many tokens, else the row for m tokens.
 Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k);
+/// The schedule as it is compiled: stages that wait in shared memory need rows that begin on 16 bytes, and registers do
+/// not hold as much.
+Schedule for_rows(Schedule s, bool aligned, const Target& t);
 
 class Matmul {
  public:

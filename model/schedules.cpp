@@ -156,4 +156,9 @@ Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int
   return chosen;
 }
 
+Schedule for_rows(Schedule s, bool aligned, const Target& t) {
+  if (!aligned && t.async_copy) s.stages = 1;
+  return s;
+}
+
 }  // namespace lathe

@@ -458,4 +458,33 @@ TEST_CASE("where launches overlap, a kernel waits before it touches what others 
   CHECK(kernels > 20);
 }
 
+TEST_CASE("what a loop carries fits the registers, whether rows can be copied or not") {
+  const auto most_carried = [](const thread::Func& f) {
+    int64_t most = 0;
+    f.walk(f.body, [&](BlockId, size_t, InstId id) {
+      int64_t bits = 0;
+      if (f.inst(id).op == thread::Op::loop)
+        for (const ValueId v : f.inst(id).results) bits += thread::total_bits(f.type(v));
+      most = std::max(most, bits / 32);
+    });
+    return most;
+  };
+  int kept = 0, too_many = 0;
+  for (const char* name : {"sm_80", "sm_90a"}) {
+    const Target t = target_named(name);
+    for (const NamedFormat& f : shipped_formats())
+      for (const Schedule& s : schedules(t, f))
+        for (const bool aligned : {false, true}) {
+          const ShippedKernel k = shipped_matmul(f, for_rows(s, aligned, t), false);
+          CAPTURE(fmt::format("{}: {}{}", name, k.name, aligned ? " aligned" : ""));
+          CHECK(most_carried(compiled(k.func, t, k.options(aligned)).func) <= t.max_registers);
+          kept++;
+          const ShippedKernel staged = shipped_matmul(f, s, false);
+          too_many += !aligned && most_carried(compiled(staged.func, t, staged.options(false)).func) > t.max_registers;
+        }
+  }
+  CHECK(kept > 100);
+  CHECK(too_many > 0);  // or for_rows serves nobody
+}
+
 }  // namespace lathe
