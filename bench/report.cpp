@@ -6,6 +6,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "backends/speed.h"
+
 namespace lathe::bench {
 namespace {
 
@@ -74,19 +76,7 @@ Row row_of_members(const Json& j, Members& m) {
   return r;
 }
 
-struct ReadRate {
-  const char* device;
-  double gb_s;
-};
-constexpr ReadRate kReadRates[] = {
-#define READ_RATE(device, gb_s) {device, gb_s},
-#include "bench/read_rates.def"
-};
-double read_rate(const std::string& device) {
-  for (const ReadRate& r : kReadRates)
-    if (device == r.device) return r.gb_s;
-  return 0;
-}
+double read_rate(const std::string& device) { return speed_of_device(device).memory_gb_s; }
 
 }  // namespace
 

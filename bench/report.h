@@ -41,7 +41,7 @@ struct DeviceRow {
   std::string id, name, driver;
   double read_gb_s = 0;  ///< the most it reads from memory; 0: not known
 };
-/// With the rate of read_rates.def.
+/// With the rate of backends/speeds.def.
 DeviceRow row_of(const runtime::DeviceInfo& info);
 
 struct Report {

@@ -194,7 +194,7 @@ TEST_CASE("the shares and ratios of a row need a known rate and a peer on the sa
   r.rows[1].device = "vulkan:0";
   CHECK(*r.over_peer(r.rows[1]) == doctest::Approx(2.8));
   CHECK_FALSE(r.of_read_rate(r.rows[1]).has_value());
-  CHECK(row_of({.name = "NVIDIA H200"}).read_gb_s == 4400);
+  CHECK(row_of({.name = "NVIDIA H200"}).read_gb_s == 4570);
   CHECK(row_of({.name = "llvmpipe"}).read_gb_s == 0);
 }
 
