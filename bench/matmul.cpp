@@ -83,13 +83,23 @@ Schedule MatmulBench::untuned(int64_t m) const {
   return choose_schedule(rows, m, problem_->shape().n, problem_->shape().k);
 }
 
+void MatmulBench::prepare(const std::vector<std::pair<int64_t, std::optional<Schedule>>>& cases) {
+  std::vector<Schedule> rows;
+  for (const auto& [m, schedule] : cases) rows.push_back(schedule ? *schedule : chosen_for(m));
+  const auto columns = static_cast<size_t>(problem_->shape().k);
+  copies_[0]->prepare(rows, columns * sizeof(uint16_t) % 16 == 0);
+}
+
+Schedule MatmulBench::chosen_for(int64_t m) const {
+  return choose_schedule(copies_[0]->schedules(), m, problem_->shape().n, problem_->shape().k);
+}
+
 Row MatmulBench::run(int64_t m, const std::optional<Schedule>& schedule) {
   Row row{.by = std::string(kOurs),
           .device = device_->info().id,
           .type = problem_->format().name,
           .shape = problem_->shape()};
-  const Schedule chosen =
-      schedule ? *schedule : choose_schedule(copies_[0]->schedules(), m, problem_->shape().n, problem_->shape().k);
+  const Schedule chosen = schedule ? *schedule : chosen_for(m);
   row.m = m, row.schedule = to_string(chosen);
   if (const auto done = measure(chosen, row); !done) row.error = done.error().text;
   return row;

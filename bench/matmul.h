@@ -33,10 +33,13 @@ class MatmulBench {
   Result<Unit> set(const Problem& problem);
   /// What the table chooses for m tokens, whatever was measured before.
   Schedule untuned(int64_t m) const;
+  /// Compiles what these cases need on all cores of the host: while a driver compiles, an idle device's clock sinks.
+  void prepare(const std::vector<std::pair<int64_t, std::optional<Schedule>>>& cases);
   /// Without a schedule the one that is chosen for m tokens. An error is one of this m alone: the row holds it.
   Row run(int64_t m, const std::optional<Schedule>& schedule);
 
  private:
+  Schedule chosen_for(int64_t m) const;
   Result<Unit> measure(const Schedule& schedule, Row& row);
 
   std::unique_ptr<runtime::Device> device_;

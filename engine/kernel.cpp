@@ -30,6 +30,14 @@ struct Built {
   MapSource source = MapSource::fma;
 };
 
+nlohmann::json to_json(const runtime::BoxInfo& b) {
+  return {b.address_slot, b.columns.slot, b.columns.value, b.rows.slot,
+          b.rows.value,   b.pitch.slot,   b.pitch.value,   b.box_rows};
+}
+runtime::BoxInfo box_from(const nlohmann::json& j) {
+  return {j.at(0), {j.at(1), j.at(2)}, {j.at(3), j.at(4)}, {j.at(5), j.at(6)}, j.at(7)};
+}
+
 /// What is known of the code as JSON, a 0, the code.
 std::vector<std::byte> to_entry(const Built& b) {
   const runtime::ProgramInfo& info = b.emitted.info;
@@ -43,6 +51,7 @@ std::vector<std::byte> to_entry(const Built& b) {
                    {"atoms", b.atoms},
                    {"source", to_string(b.source)}};
   for (const auto& [name, p] : b.packed) j["packed"][name] = {{"elem", to_string(p.elem)}, {"unit", to_string(p.unit)}};
+  for (const runtime::BoxInfo& box : info.boxes) j["boxes"].push_back(to_json(box));
   const std::string head = j.dump();
   std::vector<std::byte> entry(head.size() + 1 + b.emitted.code.size());
   std::memcpy(entry.data(), head.data(), head.size());
@@ -70,6 +79,8 @@ std::optional<Built> from_entry(std::span<const std::byte> entry) {
                                      [&](MapSource s) { return j.at("source") == to_string(s); });
     if (source == std::end(kMapSources)) return std::nullopt;
     b.source = *source;
+    if (j.contains("boxes"))
+      for (const auto& box : j["boxes"]) info.boxes.push_back(box_from(box));
     if (j.contains("packed"))
       for (const auto& [name, p] : j["packed"].items()) {
         const auto elem = parse_type(p.at("elem").get<std::string>());
@@ -98,6 +109,12 @@ std::string count_atoms(const thread::Func& f, const Target& t, MapSource& sourc
       if (a.name == name) source = a.source;
   }
   return text.empty() ? "fma" : text;
+}
+
+runtime::BoxInfo info_of(const thread::Box& b) {
+  const auto number = [](const thread::Box::Number& n) { return runtime::BoxInfo::Number{n.slot, n.value}; };
+  return {static_cast<uint32_t>(b.address), number(b.columns), number(b.rows), number(b.pitch),
+          static_cast<uint32_t>(b.box_rows)};
 }
 
 Result<std::unique_ptr<runtime::Buffer>> zeroed(runtime::Device& device, uint64_t bytes) {
@@ -144,6 +161,7 @@ Result<Emitted> emit(const thread::Func& f, const Target& t, std::string_view ap
     e.info.entry = f.name;
     f.walk(f.body, [&](BlockId, size_t, InstId id) { e.info.overlaps |= f.inst(id).op == thread::Op::launch_wait; });
     const int64_t shared = shared_bytes(f);
+    for (const thread::Box& box : f.boxes) e.info.boxes.push_back(info_of(box));
     e.info.shared_bytes = shared > kStaticSharedBytes ? static_cast<uint32_t>(shared) : 0;
     e.code.resize(text.size() + 1);  // the driver wants a final 0
     std::memcpy(e.code.data(), text.data(), text.size());
@@ -321,6 +339,8 @@ bool is_aligned(const tile::Func& f, const Kernel::Arguments& args) {
     if (t.form != tile::Form::view || t.packed || p.workspace) continue;
     const auto it = args.values.find(f.values[p.value].name);
     if (it == args.values.end() || it->second % 16) return false;
+    for (const ValueId size : p.sizes)
+      if (value_of(size) == 0) return false;  // no box can be cut of nothing
     if (value_of(p.sizes.back()) * t.elem.bits % 128) return false;
     for (size_t d = 0; d + 1 < p.strides.size(); d++)
       if (value_of(p.strides[d]) * t.elem.bits % 128) return false;

@@ -65,6 +65,7 @@ struct Target {
   bool preserve_f16_denorm = false, preserve_f32_denorm = false;
   bool rte_f32 = false;
   bool async_copy = false;         ///< global to shared memory without registers, in groups waited for by number
+  bool bulk_copy = false;          ///< bulk_copy and bulk_box of thread.def
   bool overlapped_launch = false;  ///< a launch may start before the one in front has ended, and wait for it itself
   int ptx_isa = 0;                 ///< PTX: version times ten (63 = 6.3); 0 elsewhere
   Speed speed;

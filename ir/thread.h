@@ -69,11 +69,29 @@ struct SharedArray {
   int64_t align = 16;    ///< of its start, a power of two
 };
 
+/// A view of 16-bit elements, rows of `pitch`, as bulk_box reads it: box_rows x kBoxColumns elements at a time, each
+/// row 128 bytes, 16-byte piece p of row r at p ^ (r % 8). The place is a multiple of 1024 bytes.
+struct Box {
+  /// A launch argument, or a constant where slot is negative.
+  struct Number {
+    int slot = -1;
+    int64_t value = 0;
+    bool operator==(const Number&) const = default;
+  };
+  int address = 0;              ///< slot of the launch argument; 16-byte aligned
+  Number columns, rows, pitch;  ///< elements; the pitch is a multiple of 8
+  int box_rows = 0;             ///< at most 256
+  bool operator==(const Box&) const = default;
+};
+inline constexpr int kBoxColumns = 64, kMaxBoxRows = 256, kBoxElementBytes = 2;
+
 struct Func : Graph<Op, Type, Attr> {
   std::string name;
   int subgroups = 1, subgroup_size = 32;  ///< threads of a workgroup = product
   int param_slots = 0;                    ///< launch arguments: 8 bytes each
   std::vector<SharedArray> shared;
+  int bulk_barriers = 0;
+  std::vector<Box> boxes;
   BlockId body = kNone;
   bool operator==(const Func&) const = delete;
 };

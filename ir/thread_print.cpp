@@ -20,6 +20,11 @@ class Printer {
     for (size_t i = 0; i < f_.shared.size(); i++)
       out_ += fmt::format("  shared @{} {}: {} bytes, accesses of {}\n", i, f_.shared[i].name, f_.shared[i].bytes,
                           f_.shared[i].access_bytes);
+    if (f_.bulk_barriers > 0) out_ += fmt::format("  bulk barriers: {}\n", f_.bulk_barriers);
+    for (size_t i = 0; i < f_.boxes.size(); i++)
+      out_ += fmt::format("  box {}: {} x {} of param {}: {} x {}, pitch {}\n", i, f_.boxes[i].box_rows, kBoxColumns,
+                          f_.boxes[i].address, number(f_.boxes[i].rows), number(f_.boxes[i].columns),
+                          number(f_.boxes[i].pitch));
     block(f_.body, 1);
     return out_ + "}\n";
   }
@@ -33,6 +38,9 @@ class Printer {
   }
 
  private:
+  static std::string number(const Box::Number& n) {
+    return n.slot < 0 ? fmt::format("{}", n.value) : fmt::format("param {}", n.slot);
+  }
   void number_block(BlockId b) {
     for (const ValueId p : f_.blocks[b].params) number_[p] = next_++;
     for (const InstId id : f_.blocks[b].insts) {
@@ -118,6 +126,16 @@ class Printer {
       case Op::async_copy:
         return fmt::format("{} <-{} x{}{}", address(i), list({i.args[1]}), total_bits(i.attr.type) / 8,
                            i.args.size() > 2 ? " if " + value(i.args[2]) : "");
+      case Op::bulk_expect:
+        return fmt::format("{} x{} if {}", list({i.args[0]}), i.attr.imm, value(i.args[1]));
+      case Op::bulk_copy:
+        return fmt::format(" @{}[{}] <- {} x{} of {} counted by {} if {}", i.attr.index, value(i.args[0]),
+                           value(i.args[2]), value(i.args[3]), i.attr.imm, value(i.args[1]), value(i.args[4]));
+      case Op::bulk_box:
+        return fmt::format(" @{}[{}] <- box {} at {}, {} counted by {} if {}", i.attr.index, value(i.args[0]),
+                           i.attr.imm, value(i.args[2]), value(i.args[3]), value(i.args[1]), value(i.args[4]));
+      case Op::bulk_wait:
+        return fmt::format("{} parity {}", list({i.args[0]}), value(i.args[1]));
       case Op::barrier:
         return i.attr.imm == 1 ? " global" : "";
       case Op::loop:

@@ -11,7 +11,7 @@ using Inst = Func::Inst;
 
 // More than any target has; below them no sum of the checks and of the backends overflows.
 constexpr int64_t kMaxThreads = 1 << 16, kMaxSharedBytes = 1 << 30, kMaxOffset = int64_t{1} << 62;
-constexpr int kMaxDepth = 1000;
+constexpr int kMaxDepth = 1000, kMaxBulkBarriers = 1024;
 
 /// How many operands of a class letter: "x", "x?" or "x*".
 struct OperandClass {
@@ -95,6 +95,9 @@ class Verifier {
       if (a.bytes > room) return internal_error(fmt::format("{}: over {} shared bytes", f_.name, kMaxSharedBytes));
       room -= a.bytes;
     }
+    for (const Box& b : f_.boxes) TRY(box(b));
+    if (f_.bulk_barriers < 0 || f_.bulk_barriers > kMaxBulkBarriers)
+      return internal_error(fmt::format("{}: {} bulk barriers", f_.name, f_.bulk_barriers));
     if (!f_.blocks[f_.body].params.empty()) return internal_error(f_.name + ": the body has parameters");
     return block(f_.body, nullptr);
   }
@@ -286,6 +289,11 @@ class Verifier {
         return load_matrix(i);
       case Op::async_copy:
         return async_copy(i);
+      case Op::bulk_expect:
+      case Op::bulk_copy:
+      case Op::bulk_box:
+      case Op::bulk_wait:
+        return bulk(i);
       case Op::async_wait:
         return i.attr.imm < 0 ? fault("fewer than no groups") : Result<Unit>();
       case Op::while_loop:
@@ -378,6 +386,32 @@ class Verifier {
     TRY(offset(i));
     if (t != kI32 && t != kI32x2 && t != kI32x4) return fault("a copy is of 4, 8 or 16 bytes");
     return in_array(i, t);
+  }
+  Result<Unit> bulk(const Inst& i) {
+    const bool copies = i.op == Op::bulk_copy || i.op == Op::bulk_box;
+    for (size_t a = 0; a < i.args.size(); a++)
+      if (const char c = info(i.op).operands[a]; (c == 'i' || c == 'o') && arg(i, a) != kI32)
+        return fault("expected i32");
+    TRY(barrier_exists(i.args[copies ? 1 : 0]));
+    if (i.op == Op::bulk_wait) return Unit{};
+    if (i.op == Op::bulk_box)
+      return i.attr.imm < 0 || i.attr.imm >= static_cast<int64_t>(f_.boxes.size()) ? fault("no such box")
+                                                                                   : array_exists(i);
+    if (i.attr.imm <= 0 || i.attr.imm % 16 || i.attr.imm > kMaxSharedBytes) return fault("no multiple of 16 bytes");
+    return copies ? array_exists(i) : Result<Unit>();
+  }
+  Result<Unit> barrier_exists(ValueId number) {
+    if (f_.bulk_barriers < 1) return fault("there are no bulk barriers");
+    const Inst* made = f_.def(number);
+    if (made == nullptr || made->op != Op::constant) return Unit{};
+    return made->attr.imm < 0 || made->attr.imm >= f_.bulk_barriers ? fault("no such bulk barrier") : Result<Unit>();
+  }
+  Result<Unit> box(const Box& b) {
+    const bool rows = b.box_rows >= 8 && b.box_rows <= kMaxBoxRows && b.box_rows % 8 == 0;
+    bool slots = b.address >= 0 && b.address < f_.param_slots;
+    for (const Box::Number& n : {b.columns, b.rows, b.pitch}) slots = slots && n.slot < f_.param_slots && n.value >= 0;
+    if (!rows || !slots) return internal_error(f_.name + ": a box of no shape or of no launch argument");
+    return Unit{};
   }
   Result<Unit> load_matrix(const Inst& i) {
     const Type& t = i.attr.type;

@@ -1,7 +1,9 @@
 #include "model/matmul.h"
 
 #include <fmt/format.h>
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "ir/tile_interp.h"
 
@@ -80,9 +82,17 @@ Result<Unit> Matmul::store(const PlainWeights& w) {
   return Unit{};
 }
 
+/// What two threads build at once one of them builds in vain.
 Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) {
   const std::string key = fmt::format("{} {}", to_string(s), aligned);
-  if (const auto it = kernels_->built.find(key); it != kernels_->built.end()) return it->second;
+  const auto built = [&]() -> std::shared_ptr<Kernel> {
+    const auto it = kernels_->built.find(key);
+    return it == kernels_->built.end() ? nullptr : it->second;
+  };
+  {
+    const std::lock_guard guard(kernels_->lock);
+    if (auto k = built()) return k;
+  }
   TRY_ASSIGN(const tile::Func f, kernels::matmul(format_, activation_, biased_, for_rows(s, aligned, target_)));
   CompileOptions options;
   options.factor = s.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand;
@@ -92,6 +102,8 @@ Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) 
     if (schedules_.packed.at(name) != p)
       return internal_error(
           fmt::format("schedule {} reads '{}' in another order than it is stored", to_string(s), name));
+  const std::lock_guard guard(kernels_->lock);
+  if (auto other = built()) return other;
   if (k->source() == MapSource::probed) {
     TRY_ASSIGN(const std::string wrong, disprove(*k, f, s));
     if (!wrong.empty()) {
@@ -103,6 +115,17 @@ Result<std::shared_ptr<Kernel>> Matmul::kernel(const Schedule& s, bool aligned) 
   }
   kernels_->built[key] = k;
   return k;
+}
+
+void Matmul::prepare(std::span<const Schedule> rows, bool aligned) {
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t at = next++; at < rows.size(); at = next++) static_cast<void>(kernel(rows[at], aligned));
+  };
+  const size_t threads = std::min<size_t>(rows.size(), std::max(1U, std::thread::hardware_concurrency()));
+  std::vector<std::jthread> workers;
+  for (size_t t = 1; t < threads; t++) workers.emplace_back(work);
+  work();
 }
 
 /// A lane map holds for the pipelines it was probed in; that it holds for this one too is shown once, on a known tile.

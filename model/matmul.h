@@ -1,6 +1,7 @@
 #pragma once
 // The low-bit matmul: weights stored once on a device, every number of tokens served from the same bytes.
 #include <memory>
+#include <mutex>
 
 #include "engine/packer.h"
 #include "model/choices.h"
@@ -63,6 +64,10 @@ class Matmul {
   /// The same with a row of one's own, of the same stored order.
   Result<runtime::LaunchRecord> launch(const Schedule& s, int64_t m, uint64_t x, uint64_t y, uint64_t bias = 0);
 
+  /// Compiles for these rows, on as many threads as the host has cores, what their first launches would; what cannot be
+  /// compiled is said there. `aligned`: rows of x begin on 16 bytes.
+  void prepare(std::span<const Schedule> rows, bool aligned);
+
   std::string pack_id() const;  ///< of weights, scales, zero points
   const ScheduleSet& schedules() const { return schedules_; }
   const PackedLayout* packed(const std::string& parameter) const;
@@ -93,6 +98,7 @@ class Matmul {
   struct Kernels {
     std::map<std::string, std::shared_ptr<Kernel>> built;  ///< by schedule and alignment
     std::vector<std::string> distrusted;
+    std::mutex lock;  ///< of what is above, and of proofs on the device
   };
   std::shared_ptr<Kernels> kernels_ = std::make_shared<Kernels>();
 };

@@ -82,12 +82,28 @@ struct DeviceInfo {
   Facts facts;
 };
 
+/// A parameter of a CUDA program behind its slots: rows of 16-bit elements of which the code copies boxes of 64 columns
+/// to shared memory, swizzled by 128 bytes (a tensor map). Numbers are elements: of a launch argument, or a constant
+/// where slot is negative.
+struct BoxInfo {
+  struct Number {
+    int32_t slot = -1;
+    int64_t value = 0;
+    bool operator==(const Number&) const = default;
+  };
+  uint32_t address_slot = 0;  ///< of the first row: a multiple of 16
+  Number columns, rows, pitch;
+  uint32_t box_rows = 8;  ///< 8 .. 256
+  bool operator==(const BoxInfo&) const = default;
+};
+
 struct ProgramInfo {
   std::string entry = "main";
   uint32_t threads = 1;        ///< of a workgroup, along x; what the code itself says (.reqntid, LocalSize) must agree
   uint32_t subgroup_size = 0;  ///< required size with full subgroups, a divisor of threads; 0: the driver's choice
   uint32_t shared_bytes = 0;   ///< dynamic shared memory (CUDA only; 0 elsewhere)
   uint32_t param_slots = 0;    ///< launch arguments: 8 bytes each
+  std::vector<BoxInfo> boxes;  ///< CUDA only
   /// Vulkan: the slots are the push constants; otherwise the one push constant is the 8-byte address of the slots.
   bool params_in_push_constants = true;
   /// CUDA: the code itself waits for the launches in front before it touches what they touch, so an ordered launch in a

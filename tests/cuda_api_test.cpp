@@ -24,6 +24,8 @@ constexpr bool same_argument() {
     return same_argument<std::remove_pointer_t<PlainA>, std::remove_pointer_t<PlainB>>();
   else if constexpr (std::is_same_v<PlainA, ours::KernelNode>)
     return std::is_same_v<PlainB, CUDA_KERNEL_NODE_PARAMS_v1>;
+  else if constexpr (std::is_same_v<PlainA, ours::TensorMap>)
+    return std::is_same_v<PlainB, CUtensorMap>;
   else if constexpr (std::is_same_v<PlainA, ours::GraphEdge>)
     return std::is_same_v<PlainB, CUgraphEdgeData>;
   else
@@ -51,9 +53,7 @@ struct SamePrototype<ours::CUresult (*)(A...), CUresult (*)(B...)> {
 #include "runtime/cuda/constants.def"
 
 static_assert(ours::kPortLaunchOrder == CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER);
-static_assert(ours::kLaunchParamEnd == CU_LAUNCH_PARAM_END_AS_INT);
-static_assert(ours::kLaunchParamBufferPointer == CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT);
-static_assert(ours::kLaunchParamBufferSize == CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT);
+static_assert(sizeof(ours::TensorMap) == sizeof(CUtensorMap) && alignof(ours::TensorMap) >= alignof(CUtensorMap));
 
 using TheirNode = CUDA_KERNEL_NODE_PARAMS_v1;
 static_assert(sizeof(ours::KernelNode) == sizeof(TheirNode));

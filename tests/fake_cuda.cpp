@@ -112,6 +112,10 @@ CUresult cuLaunchKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsi
                         void**, void**) {
   return plain("cuLaunchKernel");
 }
+CUresult cuTensorMapEncodeTiled(TensorMap*, int, unsigned, void*, const uint64_t*, const uint64_t*, const uint32_t*,
+                                const uint32_t*, int, int, int, int) {
+  return plain("cuTensorMapEncodeTiled");
+}
 CUresult cuStreamCreate(CUstream* stream, unsigned) { return make("cuStreamCreate", stream); }
 CUresult cuStreamDestroy_v2(CUstream stream) { return destroy(stream); }
 CUresult cuStreamQuery(CUstream) { return fake.endless ? CUDA_ERROR_NOT_READY : plain("cuStreamQuery", false); }

@@ -133,12 +133,19 @@ WeightPath weight_path(const thread::Func& f) {
   const auto is_weight_load = [&](InstId id) {
     const auto& inst = f.inst(id);
     if (inst.op == thread::Op::async_copy) return origins.arguments(inst.args[1]).contains(kWeights);
+    if (inst.op == thread::Op::bulk_copy) return origins.arguments(inst.args[2]).contains(kWeights);
     return inst.op == thread::Op::load_global && origins.arguments(inst.args[0]).contains(kWeights);
   };
-  // A thread's own piece: its place is the room and the whole thread number, of which no digit is taken.
+  std::set<uint32_t> bulk_arrays;  // rooms that weights come to as they lie in memory
+  f.walk(f.body, [&](BlockId, size_t, InstId id) {
+    if (f.inst(id).op == thread::Op::bulk_copy && is_weight_load(id)) bulk_arrays.insert(f.inst(id).attr.index);
+  });
+  // A thread's own piece: its place is the room and the whole thread number, of which no digit is taken; or a lane's
+  // piece of a unit that came in bulk.
   const auto is_own_piece = [&](InstId id) {
     const auto& inst = f.inst(id);
     if (inst.op != thread::Op::load_shared) return false;
+    if (bulk_arrays.contains(inst.attr.index) && inst.attr.type == thread::kI32x4) return true;
     bool thread = false, digits = false;
     for (const InstId source : origins.of(inst.args[0])) {
       thread = thread || f.inst(source).op == thread::Op::thread_id;
@@ -156,7 +163,8 @@ WeightPath weight_path(const thread::Func& f) {
     if (mmas.empty()) return;
     path.mmas += static_cast<int>(mmas.size());
     path.loads += static_cast<int>(loads.size());
-    for (InstId id : loads) path.load_types.insert(thread::to_string(f.inst(id).attr.type));
+    for (InstId id : loads)
+      path.load_types.insert(f.inst(id).op == thread::Op::bulk_copy ? "bulk" : thread::to_string(f.inst(id).attr.type));
     for (InstId mma : mmas) {
       bool from_weights = false, constant = true;  // a zero point, which is multiplied apart
       for (InstId id : origins.of(f.inst(mma).args[f.inst(mma).op == thread::Op::mma_shared ? 1 : 0])) {
@@ -307,7 +315,8 @@ TEST_CASE("in the main loop codes come 16 bytes a lane and stay in their lane un
           const WeightPath path = weight_path(compiled(k.func, t, k.options(aligned)).func);
           CHECK(path.mmas > 0);
           CHECK(path.loads > 0);
-          CHECK(path.load_types == std::set<std::string>{"i32x4"});
+          CHECK(path.load_types.size() == 1);
+          CHECK((path.load_types.contains("i32x4") || path.load_types.contains("bulk")));
           CHECK(path.detours == std::set<std::string>{});
           kernels++;
         }
@@ -340,12 +349,13 @@ namespace {
 /// Accesses of memory that another launch may write, in front of which no launch_wait stands.
 int early_accesses(const tile::Func& program, const thread::Func& f) {
   const Origins origins(f);
+  const auto is_others_slot = [&](int64_t slot) {
+    const auto at = static_cast<size_t>(slot);
+    return at < program.params.size() && !program.params[at].constant;
+  };
   const auto is_others = [&](ValueId address) {
     const auto slots = origins.arguments(address);
-    return std::any_of(slots.begin(), slots.end(), [&](int64_t slot) {
-      const auto at = static_cast<size_t>(slot);
-      return at < program.params.size() && !program.params[at].constant;
-    });
+    return std::any_of(slots.begin(), slots.end(), is_others_slot);
   };
   int early = 0;
   const std::function<bool(BlockId, bool)> walk = [&](BlockId b, bool waited) {
@@ -354,7 +364,10 @@ int early_accesses(const tile::Func& program, const thread::Func& f) {
       const std::string_view operands = thread::info(inst.op).operands;
       const size_t address = operands.find('a');
       waited = waited || inst.op == thread::Op::launch_wait;
-      if (address != std::string_view::npos && !waited && is_others(inst.args[address])) early++;
+      const bool box = inst.op == thread::Op::bulk_box;
+      const bool others = box ? is_others_slot(f.boxes[static_cast<size_t>(inst.attr.imm)].address)
+                              : address != std::string_view::npos && is_others(inst.args[address]);
+      if (others && !waited) early++;
       for (const BlockId inner : inst.blocks) walk(inner, waited);
     }
     return waited;
@@ -393,7 +406,7 @@ class GroupOrder {
     if (i.op == thread::Op::matrix_wait) wait(i.attr.imm);
     if (i.op == thread::Op::barrier)
       for (Group& g : groups_) g.ended_for_all = g.ended;
-    if (i.op == thread::Op::async_copy) copy();
+    if (i.op == thread::Op::async_copy || i.op == thread::Op::bulk_copy || i.op == thread::Op::bulk_box) copy();
     if (product) {
       faults += !open_;
       if (open_) open_->sums.insert(i.results[0]);

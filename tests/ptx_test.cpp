@@ -91,6 +91,7 @@ struct Usage {
 };
 
 Func build_use(const Usage& use) {
+  const bool bulk = std::string_view(info(use.op).name).starts_with("bulk");
   const auto build = [&](Builder& b) {
     const OpInfo& row = info(use.op);
     std::vector<ValueId> args;
@@ -102,13 +103,15 @@ Func build_use(const Usage& use) {
     }
     if (use.op == Op::vec)
       for (int i = 1; i < use.result.lanes; i++) args.push_back(args[0]);
-    const Attr attr{.type = use.result};
+    const Attr attr{.type = use.result, .imm = bulk && use.op != Op::bulk_box ? 16 : 0};
     if (*row.results == 0)
       b.effect(use.op, args, attr);
     else
       keep(b, b.emit(use.op, args, attr));
   };
-  return kernel(use.name(), build, {{"s", 256, 16}});
+  Func f = kernel(use.name(), build, {{"s", 256, 16}});
+  if (bulk) f.bulk_barriers = 1, f.boxes = {{.box_rows = 8}};
+  return f;
 }
 
 /// Every (operation, types) outside control flow and fragments that the verifier lets through.
@@ -240,7 +243,8 @@ TEST_CASE("ptxas takes every (op, type) for every target") {
       const auto text = emit_ptx(build_use(use), target);
       const bool bf16 = use.lead.scalar == Scalar::bf16 || use.result.scalar == Scalar::bf16;
       const std::string_view name = info(use.op).name;
-      const bool async = name.starts_with("async"), groups = name.starts_with("matrix") || name.starts_with("launch");
+      const bool async = name.starts_with("async"),
+                 groups = name.starts_with("matrix") || name.starts_with("launch") || name.starts_with("bulk");
       CHECK(target.async_copy == (target.name != "sm_75"));
       CHECK(target.overlapped_launch == (target.name == "sm_90a"));
       const bool lacks =

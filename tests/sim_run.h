@@ -90,4 +90,11 @@ class Simulated {
   std::vector<std::unique_ptr<runtime::Buffer>> buffers_;
 };
 
+/// The report is there and has these parts.
+inline void check_report(const std::string& report, std::initializer_list<const char*> parts) {
+  CHECK_MESSAGE(!report.empty(), "no report");
+  for (const char* part : parts)
+    CHECK_MESSAGE(report.find(part) != report.npos, report << "\nhas no \"" << part << '"');
+}
+
 }  // namespace lathe::sim

@@ -13,13 +13,6 @@ namespace {
 
 const std::vector<thread::SharedArray> kShared{{"tile", 1024, 4}};
 
-/// The report names all of these.
-void check_report(const std::string& report, std::initializer_list<const char*> parts) {
-  CHECK_MESSAGE(!report.empty(), "no report");
-  for (const char* part : parts)
-    CHECK_MESSAGE(report.find(part) != report.npos, report << "\nhas no \"" << part << '"');
-}
-
 ValueId load_shared(Builder& b, ValueId at, int64_t imm = 0, thread::Type type = kI32) {
   return b.emit(Op::load_shared, {at}, {.type = type, .imm = imm});
 }

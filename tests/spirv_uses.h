@@ -39,6 +39,8 @@ inline ValueId unknown(Builder& b, Type t) {
   return b.cvt(Op::bitcast, b.emit(Op::load_global, {argument(b, 0)}, {.type = memory}), t);
 }
 
+inline bool is_bulk(Op op) { return std::string_view(info(op).name).starts_with("bulk"); }
+
 using Source = std::function<ValueId(Builder&, Type, size_t operand)>;
 using Sink = std::function<void(Builder&, ValueId)>;
 
@@ -47,7 +49,8 @@ using Sink = std::function<void(Builder&, ValueId)>;
 inline Func use_of(
     Op op, Type lead, Type result, const Source& source = [](Builder& b, Type t, size_t) { return unknown(b, t); },
     const Sink& sink = [](Builder&, ValueId) {}) {
-  return kernel(
+  const bool bulk = is_bulk(op);
+  Func f = kernel(
       [&](Builder& b) {
         std::vector<ValueId> args;
         for (const char* c = info(op).operands; *c != 0; c++) {
@@ -62,11 +65,13 @@ inline Func use_of(
         }
         if (op == Op::vec) args.assign(result.lanes, args[0]);
         if (*info(op).results == 0)
-          b.effect(op, args, {.type = result});
+          b.effect(op, args, {.type = result, .imm = bulk && op != Op::bulk_box ? 16 : 0});
         else
           sink(b, b.emit(op, args, {.type = result}));
       },
       {{"s", 256, 1}});
+  if (bulk) f.bulk_barriers = 1, f.boxes = {{.box_rows = 8}};
+  return f;
 }
 
 inline bool result_by_attr(Op op) { return std::string_view(info(op).results) == "attr"; }
@@ -94,7 +99,7 @@ inline void each_use(const std::function<void(Op, Type, Type, const Func&)>& vis
 inline bool refused(Op op, Type from, Type to) {
   static const std::set<Op> kArithmetic{Op::add,  Op::sub,  Op::mul, Op::fdiv, Op::fma, Op::neg, Op::abs,
                                         Op::fmin, Op::fmax, Op::eq,  Op::ne,   Op::flt, Op::fle};
-  for (const char* only_ptx : {"async", "matrix", "load_matrix", "launch"})
+  for (const char* only_ptx : {"async", "matrix", "load_matrix", "launch", "bulk"})
     if (std::string_view(info(op).name).starts_with(only_ptx)) return true;
   if (op == Op::s2f || op == Op::u2f) return to.scalar == Scalar::bf16;
   return from.scalar == Scalar::bf16 && kArithmetic.contains(op);

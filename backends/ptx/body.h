@@ -2,6 +2,7 @@
 // The instructions of one kernel as PTX text. A value of the Thread IR is a list of registers; operations that only
 // rename registers print nothing.
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,7 @@ class Body {
   Result<Unit> frag_length(const Inst& inst);
   Result<Unit> no_frag_memory(const Inst& inst);
   Result<Unit> async(const Inst& inst);
+  Result<Unit> bulk(const Inst& inst);
   Result<Unit> load_matrix(const Inst& inst);
   Result<Unit> mma_shared(const Inst& inst);
   Result<Unit> matrix_group(const Inst& inst);
@@ -58,11 +60,16 @@ class Body {
   Result<Unit> block(BlockId id);
   Result<Unit> instruction(const Inst& inst);
   Result<Unit> row(const Inst& inst);
+  void find_bit_pairs(BlockId id);
+  void bit_pair(const Inst& inst);
   void row_groups(const Inst& inst, const Row& row, Part from, Part to, const thread::Type& lead);
   Result<Unit> whole(const Inst& inst, const char* form);
   Result<Unit> require_atom(const std::string& name);
   Result<Unit> require(Features feature, const Inst& inst) const;
   void async_copy(const Inst& inst);
+  void make_bulk_barriers();
+  std::string bulk_barrier(ValueId number);
+  void bulk_copy(const Inst& inst, const std::string& to, const std::string& counted, Reg here);
   Regs sums_of(ValueId v);
   std::string address(const Inst& inst);
   std::string variable_of_whole(const Inst& inst, const std::string& address, char c) const;
@@ -88,14 +95,22 @@ class Body {
   RegisterFile file_;
   std::vector<Regs> regs_;            ///< by value
   std::vector<int> uses_;             ///< by value
+  std::set<ValueId> inner_bits_;      ///< results that lop3 of their one user makes on the way
   std::vector<int64_t> shared_base_;  ///< byte offset of each shared array
   Reg shared_reg_;                    ///< address of the block of shared memory
+  Reg elected_;                       ///< predicate: the lane that begins the copies of its subgroup
   std::vector<Regs> yield_to_;        ///< where the yields of the open blocks go
   std::string text_;
   int labels_ = 0, isa_ = 0;
 };
 
-/// Byte offset of each shared array, 16-byte aligned, and the total as the last entry.
+/// Byte offset of each shared array, 16-byte aligned, then of the bulk barriers, and the total as the last entry.
 std::vector<int64_t> shared_offsets(const thread::Func& f);
+inline constexpr int64_t kBulkBarrierBytes = 8;
+/// Zeros in global memory that a kernel with bulk copies reads beyond edges: its name, and how many it may need.
+std::string zeros_symbol(const thread::Func& f);
+int64_t zeros_bytes(const thread::Func& f);
+/// The parameter that describes a box.
+std::string box_parameter(int64_t box);
 
 }  // namespace lathe::ptx

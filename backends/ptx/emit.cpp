@@ -1,6 +1,7 @@
 #include "backends/ptx/emit.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "backends/ptx/body.h"
 #include "backends/ptx/features.h"
@@ -29,10 +30,17 @@ std::string shared_declaration(const thread::Func& f, const std::string& symbol)
   return fmt::format(".shared .align {} .b8 {}[{}];\n", align, symbol, bytes);
 }
 
-std::string parameters(int slots) {
-  std::string text;
-  for (int i = 0; i < slots; i++) text += fmt::format("{}\n\t.param .b64 p{}", i == 0 ? "" : ",", i);
-  return slots == 0 ? "()" : "(" + text + "\n)";
+std::string zeros_declaration(const thread::Func& f) {
+  const int64_t bytes = ptx::zeros_bytes(f);
+  return bytes == 0 ? "" : fmt::format(".global .align 16 .b8 {}[{}];\n", ptx::zeros_symbol(f), bytes);
+}
+
+std::string parameters(const thread::Func& f) {
+  std::vector<std::string> list;
+  for (int i = 0; i < f.param_slots; i++) list.push_back(fmt::format("\n\t.param .b64 p{}", i));
+  for (size_t i = 0; i < f.boxes.size(); i++)
+    list.push_back(fmt::format("\n\t.param .align 64 .b8 {}[128]", ptx::box_parameter(static_cast<int64_t>(i))));
+  return list.empty() ? "()" : fmt::format("({}\n)", fmt::join(list, ","));
 }
 
 }  // namespace
@@ -47,8 +55,8 @@ Result<std::string> emit_ptx(const thread::Func& f, const Target& target) {
   TRY(body.print());
   const int isa = std::max(target.ptx_isa, body.isa());
   return fmt::format(
-      ".version {}.{}\n.target {}\n.address_size 64\n\n{}.visible .entry {}{}\n.reqntid {}, 1, 1\n{{\n{}{}}}\n",
-      isa / 10, isa % 10, target.name, shared_declaration(f, symbol), f.name, parameters(f.param_slots),
+      ".version {}.{}\n.target {}\n.address_size 64\n\n{}{}.visible .entry {}{}\n.reqntid {}, 1, 1\n{{\n{}{}}}\n",
+      isa / 10, isa % 10, target.name, shared_declaration(f, symbol), zeros_declaration(f), f.name, parameters(f),
       f.subgroups * f.subgroup_size, body.declarations(), body.text());
 }
 

@@ -12,6 +12,7 @@ inline constexpr Features kHalfMinMax = 4;         ///< min and max on f16
 inline constexpr Features kBf16 = 8;               ///< fma, min, max on bf16; f32 -> bf16
 inline constexpr Features kPairCvt = 16;           ///< two f32 -> f16x2 or bf16x2 in one instruction
 inline constexpr Features kAsyncCopy = 32;         ///< cp.async
+inline constexpr Features kBulkCopy = 256;         ///< cp.async.bulk, mbarrier transactions
 inline constexpr Features kMmaWarpgroup = 128;     ///< wgmma
 inline constexpr Features kOverlappedLaunch = 64;  ///< griddepcontrol
 

@@ -83,6 +83,7 @@ Result<Target> ptx_target(std::string_view name) {
   target.preserve_f16_denorm = target.preserve_f32_denorm = true;
   target.ptx_isa = row->isa;
   target.async_copy = (row->features & ptx::kAsyncCopy) != 0;
+  target.bulk_copy = (row->features & ptx::kBulkCopy) != 0;
   target.overlapped_launch = (row->features & ptx::kOverlappedLaunch) != 0;
   for (const ptx::AtomRow& atom_row : ptx::kAtoms) {
     if ((row->features & atom_row.feature) == 0) continue;

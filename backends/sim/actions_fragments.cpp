@@ -17,17 +17,6 @@ const LaneMap* map_of(Wave& w, const Step& s, const thread::Type& fragment) {
   return map;
 }
 
-/// What all lanes must agree on.
-bool uniform(Wave& w, const Step& s, size_t operand) {
-  const uint64_t* x = w.arg(s, operand);
-  for (int l = 1; l < w.lanes(); l++)
-    if (x[l] != x[0]) {
-      w.fail(s, l, fmt::format("has another operand {} than lane 0", operand));
-      return false;
-    }
-  return true;
-}
-
 /// Where the element lies in memory, in elements from the matrix's start.
 int64_t offset_of(Wave& w, const Step& s, const LaneMap& map, uint32_t element, size_t stride_operand) {
   const auto stride = static_cast<int32_t>(w.arg(s, stride_operand)[0]);

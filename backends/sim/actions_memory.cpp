@@ -115,6 +115,16 @@ void count_shared(Wave& w, const Step& s, const Shape& shape) {
   }
 }
 
+bool uniform(Wave& w, const Step& s, size_t operand) {
+  const uint64_t* x = w.arg(s, operand);
+  for (int l = 1; l < w.lanes(); l++)
+    if (x[l] != x[0]) {
+      w.fail(s, l, fmt::format("has another operand {} than lane 0", operand));
+      return false;
+    }
+  return true;
+}
+
 namespace actions {
 namespace {
 

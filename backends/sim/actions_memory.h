@@ -30,5 +30,7 @@ Shape shape_of(Wave& w, const Step& s, size_t predicate);
 /// Byte of the shared array that a lane accesses.
 int64_t shared_at(Wave& w, const Step& s, int lane);
 void count_shared(Wave& w, const Step& s, const Shape& shape);
+/// What all lanes must agree on; a fault otherwise.
+bool uniform(Wave& w, const Step& s, size_t operand);
 
 }  // namespace lathe::sim

@@ -256,8 +256,9 @@ class Decoder {
     }
     if (thread::info(i.op).operands[0] == 'o') {
       int& cell = p_.cell_bytes[s.index];
+      const bool bulk = i.op == Op::bulk_copy || i.op == Op::bulk_box;
       const int part = s.type.is_frag() ? thread::bits(s.type.scalar) / 8 : thread::total_bits(s.type) / 8;
-      cell = std::min(cell, part);
+      cell = std::min(cell, bulk ? cell : part);
     }
     return Unit{};
   }

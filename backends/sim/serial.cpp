@@ -11,7 +11,7 @@ namespace lathe::sim {
 namespace {
 
 constexpr uint32_t kMagic = 0x4d53484c;  // "LHSM"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint64_t kMaxCount = uint64_t{1} << 24;
 
 struct Writer {
@@ -76,6 +76,18 @@ void field(S& s, T& a) {
   field(s, name), field(s, bytes), field(s, align), field(s, access_bytes);
 }
 template <class S, class T>
+requires std::is_same_v<std::remove_const_t<T>, thread::Box::Number>
+void field(S& s, T& n) {
+  auto& [slot, value] = n;
+  field(s, slot), field(s, value);
+}
+template <class S, class T>
+requires std::is_same_v<std::remove_const_t<T>, thread::Box>
+void field(S& s, T& b) {
+  auto& [address, columns, rows, pitch, box_rows] = b;
+  field(s, address), field(s, columns), field(s, rows), field(s, pitch), field(s, box_rows);
+}
+template <class S, class T>
 requires std::is_same_v<std::remove_const_t<T>, thread::Attr>
 void field(S& s, T& a) {
   auto& [type, imm, index, name] = a;
@@ -98,6 +110,7 @@ void field(S& s, T& i) {
 template <class S, class F>
 void function(S& s, F& f) {
   field(s, f.name), field(s, f.subgroups), field(s, f.subgroup_size), field(s, f.param_slots), field(s, f.shared);
+  field(s, f.bulk_barriers), field(s, f.boxes);
   field(s, f.body), field(s, f.values), field(s, f.insts), field(s, f.blocks);
 }
 

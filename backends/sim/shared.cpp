@@ -24,6 +24,7 @@ void Shared::reset() {
 }
 
 std::string Shared::name_of(uint16_t thread) {
+  if (thread == kBulk) return "the unit for them";
   if (thread & Access::kTogether) return fmt::format("subgroup {}", thread & ~Access::kTogether);
   return fmt::format("thread {}", thread);
 }
@@ -60,11 +61,11 @@ std::string Shared::load(uint32_t array, int64_t at, std::span<std::byte> to, co
   const int64_t cell = s.array.cell;
   for (int64_t b = at; b < at + static_cast<int64_t>(to.size()); b += cell) {
     Cell& c = s.cells[static_cast<size_t>(b / cell)];
-    if (c.copier != kNobody)
+    if (c.under_way(who))
       return fmt::format("reads {}, where an asynchronous copy of {} has not been waited for", place(s, at, to.size()),
                          name_of(c.copier));
     if (c.defined != generation_) return fmt::format("reads {}, which nobody wrote", place(s, at, to.size()));
-    if (!c.writer.before(who))
+    if (c.copier != kBulk && !c.writer.before(who))
       return fmt::format("reads {}, which {} wrote with no barrier between", place(s, at, to.size()),
                          name_of(c.writer.thread));
     note_reader(c, who);
@@ -79,7 +80,7 @@ std::string Shared::store(uint32_t array, int64_t at, std::span<const std::byte>
   const int64_t cell = s.array.cell;
   for (int64_t b = at; b < at + static_cast<int64_t>(from.size()); b += cell) {
     Cell& c = s.cells[static_cast<size_t>(b / cell)];
-    if (c.copier != kNobody)
+    if (c.under_way(who))
       return fmt::format("writes {}, where an asynchronous copy of {} has not been waited for",
                          place(s, at, from.size()), name_of(c.copier));
     // Equal bytes are no conflict: copies of a tile may be stored by all who hold them.
@@ -91,6 +92,7 @@ std::string Shared::store(uint32_t array, int64_t at, std::span<const std::byte>
       if (!r.before(who))
         return fmt::format("writes {}, which {} read with no barrier between", place(s, at, from.size()),
                            name_of(r.thread));
+    c.copier = kNobody;
     c.writer = {who.epoch, who.turn, who.thread, who.subgroup};
     c.defined = generation_;
   }
@@ -98,14 +100,11 @@ std::string Shared::store(uint32_t array, int64_t at, std::span<const std::byte>
   return {};
 }
 
-std::string Shared::begin_copy(uint32_t array, int64_t at, int64_t bytes, const Access& who) {
-  State& s = arrays_[array];
+std::string Shared::may_copy(const State& s, int64_t at, int64_t bytes, const Access& who) const {
   const auto size = static_cast<size_t>(bytes);
-  if (std::string why = misplaced(s, at, size); !why.empty()) return "copies to " + why;
-  const int64_t cell = s.array.cell;
-  for (int64_t b = at; b < at + bytes; b += cell) {
-    Cell& c = s.cells[static_cast<size_t>(b / cell)];
-    if (c.copier != kNobody)
+  for (int64_t b = at; b < at + bytes; b += s.array.cell) {
+    const Cell& c = s.cells[static_cast<size_t>(b / s.array.cell)];
+    if (c.under_way(who))
       return fmt::format("copies to {}, where an asynchronous copy of {} has not been waited for", place(s, at, size),
                          name_of(c.copier));
     const Touch* others[] = {&c.writer, &c.readers[0], &c.readers[1]};
@@ -113,10 +112,45 @@ std::string Shared::begin_copy(uint32_t array, int64_t at, int64_t bytes, const 
       if (!t->before(who))
         return fmt::format("copies to {}, which {} {} with no barrier between", place(s, at, size), name_of(t->thread),
                            t == &c.writer ? "wrote" : "read");
-    c.copier = who.thread;
+  }
+  return {};
+}
+
+std::string Shared::begin_copy(uint32_t array, int64_t at, int64_t bytes, const Access& who) {
+  State& s = arrays_[array];
+  if (std::string why = misplaced(s, at, static_cast<size_t>(bytes)); !why.empty()) return "copies to " + why;
+  if (std::string why = may_copy(s, at, bytes, who); !why.empty()) return why;
+  for (int64_t b = at; b < at + bytes; b += s.array.cell)
+    s.cells[static_cast<size_t>(b / s.array.cell)].copier = who.thread;
+  copies_ = true;
+  return {};
+}
+
+std::string Shared::begin_bulk(uint32_t array, int64_t at, int64_t bytes, const Access& who) {
+  State& s = arrays_[array];
+  if (at < 0 || at + bytes > s.array.bytes || at % 16 != 0)
+    return fmt::format("copies to {}: outside or not at a multiple of 16", place(s, at, static_cast<size_t>(bytes)));
+  if (std::string why = may_copy(s, at, bytes, who); !why.empty()) return why;
+  for (int64_t b = at; b < at + bytes; b += s.array.cell) {
+    Cell& c = s.cells[static_cast<size_t>(b / s.array.cell)];
+    c = {};
+    c.copier = kBulk;
   }
   copies_ = true;
   return {};
+}
+
+void Shared::land_bulk(uint32_t array, int64_t at, std::span<const std::byte> from) {
+  State& s = arrays_[array];
+  for (int64_t b = at; b < at + static_cast<int64_t>(from.size()); b += s.array.cell)
+    s.cells[static_cast<size_t>(b / s.array.cell)].defined = generation_;
+  std::memcpy(s.bytes.data() + at, from.data(), from.size());
+}
+
+void Shared::see_bulk(uint32_t array, int64_t at, int64_t bytes, uint32_t subgroup) {
+  State& s = arrays_[array];
+  for (int64_t b = at; b < at + bytes; b += s.array.cell)
+    s.cells[static_cast<size_t>(b / s.array.cell)].seen |= 1U << subgroup;
 }
 
 void Shared::land_copy(uint32_t array, int64_t at, std::span<const std::byte> from, const Access& who) {

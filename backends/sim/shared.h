@@ -34,9 +34,13 @@ class Shared {
   /// An asynchronous write begins: until it lands nobody else may touch the bytes.
   std::string begin_copy(uint32_t array, int64_t at, int64_t bytes, const Access& who);
   void land_copy(uint32_t array, int64_t at, std::span<const std::byte> from, const Access& who);
+  /// The same by the unit that copies in bulk: the bytes are there for a subgroup once it has seen them.
+  std::string begin_bulk(uint32_t array, int64_t at, int64_t bytes, const Access& who);
+  void land_bulk(uint32_t array, int64_t at, std::span<const std::byte> from);
+  void see_bulk(uint32_t array, int64_t at, int64_t bytes, uint32_t subgroup);
 
  private:
-  static constexpr uint16_t kNobody = 0xffff;
+  static constexpr uint16_t kNobody = 0xffff, kBulk = 0xfffe;
   struct Touch {
     uint32_t epoch = 0, turn = 0;
     uint16_t thread = kNobody, subgroup = 0;
@@ -47,8 +51,12 @@ class Shared {
   };
   struct Cell {
     Touch writer, readers[2];
-    uint16_t copier = kNobody;  ///< thread of an asynchronous write under way
+    uint16_t copier = kNobody;  ///< thread of an asynchronous write under way; kBulk: of one in bulk, landed or not
+    uint32_t seen = 0;          ///< by which subgroups, one bit each, a write in bulk was seen
     uint32_t defined = 0;       ///< the generation that wrote it
+    bool under_way(const Access& now) const {
+      return copier == kBulk ? (seen >> now.subgroup & 1) == 0 : copier != kNobody;
+    }
   };
   struct State {
     Array array;
@@ -56,6 +64,7 @@ class Shared {
     std::vector<Cell> cells;
   };
   static std::string name_of(uint16_t thread);
+  std::string may_copy(const State& s, int64_t at, int64_t bytes, const Access& who) const;
   std::string place(const State& s, int64_t at, size_t bytes) const;
   std::string misplaced(const State& s, int64_t at, size_t bytes) const;
   static void note_reader(Cell& c, const Access& who);

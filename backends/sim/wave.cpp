@@ -33,13 +33,18 @@ uint64_t source_bits(const Source& s, const Wave& w, int lane) {
 /// Barriers of the workgroup: every subgroup must be at the same one.
 bool meet(Workgroup& group, std::vector<Wave>& waves) {
   const auto at = [](const Wave& w) { return w.state == Wave::State::at_barrier; };
-  if (std::none_of(waves.begin(), waves.end(), at)) return false;
   const std::vector<Step>& steps = group.launch.code.steps;
+  if (std::none_of(waves.begin(), waves.end(), at)) {
+    for (Wave& w : waves)
+      if (w.state == Wave::State::at_bulk) w.fail(steps[w.pc], -1, "waits for bytes that nobody copies");
+    return false;
+  }
   Wave& first = *std::find_if(waves.begin(), waves.end(), at);
   for (Wave& w : waves) {
     if (!at(w)) {
+      const char* does = w.state == Wave::State::ended ? "has ended" : "for bytes that nobody copies";
       first.fail(steps[first.pc - 1], -1,
-                 fmt::format("subgroup {} waits at a barrier, subgroup {} has ended", first.subgroup, w.subgroup));
+                 fmt::format("subgroup {} waits at a barrier, subgroup {} {}", first.subgroup, w.subgroup, does));
       return false;
     }
     if (w.pc != first.pc) {
@@ -55,6 +60,26 @@ bool meet(Workgroup& group, std::vector<Wave>& waves) {
     w.state = Wave::State::running;
   }
   return true;
+}
+
+/// Runs each subgroup until it waits for others, and again those whose bulk copies have come meanwhile.
+void run_all(std::vector<Wave>& waves) {
+  for (bool again = true; again;) {
+    for (Wave& w : waves) w.run();
+    again = false;
+    for (Wave& w : waves)
+      if (w.state == Wave::State::at_bulk && bulk_phase_ended(w, w.group.launch.code.steps[w.pc])) {
+        w.state = Wave::State::running;
+        again = true;
+      }
+  }
+}
+
+/// At the end of a workgroup.
+void none_under_way(const Workgroup& group, Wave& w) {
+  for (const BulkBarrier& b : group.bulk)
+    if (b.expects || !b.under_way.empty())
+      return w.fail(group.launch.code.steps.back(), -1, "the workgroup ends with a copy in bulk under way");
 }
 
 }  // namespace
@@ -155,11 +180,13 @@ void run(Launch& launch) {
       for (group.id[0] = 0; group.id[0] < launch.grid[0]; group.id[0]++) {
         group.shared.reset();
         group.epoch++;
+        group.bulk.assign(static_cast<size_t>(p.func.bulk_barriers), {});
         for (Wave& w : waves) w.restart();
         do {
-          for (Wave& w : waves) w.run();
+          run_all(waves);
           if (launch.fault) return;
         } while (meet(group, waves));
+        none_under_way(group, waves[0]);
         if (launch.fault) return;
         FlightCount sum;
         for (const Wave& w : waves) sum = {sum.copies + w.most().copies, sum.loads + w.most().loads};

@@ -31,6 +31,19 @@ struct Launch {
   std::optional<Fault> fault;     ///< the first; it ends the launch
 };
 
+/// What copies in bulk are counted by.
+struct BulkBarrier {
+  struct Copy {
+    uint32_t subgroup, array;  ///< who began it, where to
+    int64_t at;
+    std::vector<std::byte> bytes;
+  };
+  uint32_t phases = 0;  ///< that have ended
+  bool expects = false;
+  int64_t left = 0;                     ///< bytes expected and not begun; below 0 before they are expected
+  std::vector<Copy> under_way, landed;  ///< of this phase, of the one before
+};
+
 struct Workgroup {
   Workgroup(Launch& launch_, const std::vector<Shared::Array>& arrays) : launch(launch_), shared(arrays) {}
   Launch& launch;
@@ -39,12 +52,13 @@ struct Workgroup {
   uint64_t number = 0;        ///< in the order they run
   uint32_t epoch = 0;         ///< barriers passed
   uint32_t global_epoch = 0;  ///< of those, what global memory is ordered by
+  std::vector<BulkBarrier> bulk;
 };
 
 /// A subgroup: its lanes step together, those not in `mask` without effect.
 class Wave {
  public:
-  enum class State : uint8_t { running, at_barrier, ended };
+  enum class State : uint8_t { running, at_barrier, at_bulk, ended };  ///< at_bulk: the phase of a bulk barrier
   struct Frame {
     uint64_t before, other;  ///< the mask before; the lanes of the other branch
   };
@@ -112,6 +126,9 @@ class Wave {
   uint64_t copies_in_flight_ = 0;
   FlightCount most_;
 };
+
+/// Whether the phase that the subgroup's bulk_wait names has ended.
+bool bulk_phase_ended(Wave& w, const Step& s);
 
 /// Runs every workgroup of the launch; the first fault ends it.
 void run(Launch& launch);

@@ -21,7 +21,7 @@ requires std::is_same_v<std::remove_const_t<T>, Target>
 void each_field(T& target, Visit visit) {
   auto& [name, backend, subgroup_size, fixed_subgroup_size, max_threads, shared_bytes, max_registers, f16_arithmetic,
          f16_storage, byte_storage, mma_f16_subnormals, rte_f16, preserve_f16_denorm, preserve_f32_denorm, rte_f32,
-         async_copy, overlapped_launch, ptx_isa, speed, matrix_loads, atoms] = target;
+         async_copy, bulk_copy, overlapped_launch, ptx_isa, speed, matrix_loads, atoms] = target;
   visit("name", name);
   visit("backend", backend);
   visit("subgroup_size", subgroup_size, 1, 128);
@@ -38,6 +38,7 @@ void each_field(T& target, Visit visit) {
   visit("preserve_f32_denorm", preserve_f32_denorm);
   visit("rte_f32", rte_f32);
   visit("async_copy", async_copy);
+  visit("bulk_copy", bulk_copy);
   visit("overlapped_launch", overlapped_launch);
   visit("ptx_isa", ptx_isa, 0, 999);
   visit("speed", speed);

@@ -68,13 +68,14 @@ Result<Unit> Lowering::mma_shared(const Inst& i, const MmaPlan& plan) {
   const int64_t columns = type(i.args[1]).shape[1], elem_bytes = atom.b.bits / 8;
   const int64_t steps = kRowBytes / (atom.k * elem_bytes);  // in one panel
   const thread::Attr attr{.index = array_of(token), .name = atom.name};
+  const ValueId start = room_start(token);
   for (int64_t k = 0; k < plan.walk_k; k++)
     for (int64_t m = 0; m < plan.walk_m; m++)
       for (int64_t n = 0; n < plan.walk_n; n++) {
         thread::Attr at = attr;
         at.imm = (k / steps * columns + n * atom.n) * kRowBytes + k % steps * atom.k * elem_bytes;
         ValueId& acc = out.frags[static_cast<size_t>(m * plan.walk_n + n)];
-        acc = emit(Op::mma_shared, {scalars_.at(token), fa[static_cast<size_t>(m * plan.walk_k + k)], acc}, at);
+        acc = emit(Op::mma_shared, {start, fa[static_cast<size_t>(m * plan.walk_k + k)], acc}, at);
       }
   pending_reads_[array_of(token)] = true;
   tiles_[i.results[0]] = out;

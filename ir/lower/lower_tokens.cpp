@@ -44,6 +44,10 @@ Lowering::Room Lowering::room_of(ValueId token) const {
     const int64_t lane_bytes = t.layout->slots() * t.elem.bits / 8;
     out.bytes = lane_bytes * threads();
     out.access_bytes = packed_.at(name(made.args[0])).piece_bytes();
+    if (is_bulk(token)) {
+      const BulkRuns runs = *bulk_runs(made.args[0], t);
+      out.bytes = runs.rows * runs.columns * runs.unit_bytes;
+    }
     return out;
   }
   const int elem_bytes = t.elem.bits / 8;
@@ -118,16 +122,36 @@ Result<Unit> Lowering::room(const Inst& i) {
     out_.shared[array_id].align = std::max(out_.shared[array_id].align, align);
     for (const InstId other : ring) room_places_[other].array = array_id;
   }
-  scalars_[i.results[0]] = b_.i32(room_places_.at(id).offset);
+  const int64_t offset = room_places_.at(id).offset;
+  scalars_[i.results[0]] = b_.i32(bulk_rooms_.contains(id) ? bulk_token(id, offset) : offset);
   return Unit{};
 }
 
 Result<Unit> Lowering::issue(const Inst& i) {
   const Inst* made = f_.def(i.args.back());
-  if (made && made->op == tile::Op::room) before_write(array_of(i.args.back()));  // in a loop, the wait was the barrier
+  const bool bulk = is_bulk(i.args.back());
+  if (bulk || (made && made->op == tile::Op::room))  // in a loop, the wait for pieces was the barrier
+    before_write(array_of(i.args.back()));
+  if (bulk) {
+    issue_bulk(i);
+    return Unit{};
+  }
+  pieces_issued_ = true;
   TRY(type(i.args[0]).packed ? issue_packed(i) : issue_plain(i));
   scalars_[i.results[0]] = scalars_.at(i.args.back());
   return Unit{};
+}
+
+/// What was issued since the last commit is waited for at once.
+void Lowering::commit() {
+  if (std::exchange(pieces_issued_, false)) b_.effect(Op::async_commit, {});
+  if (const ValueId counter = std::exchange(bulk_counter_, kNone); counter != kNone) {
+    const ValueId first = emit(Op::eq, {emit(Op::subgroup_id, {}, {.type = thread::kI32}), b_.i32(0)});
+    b_.effect(Op::bulk_expect, {counter, first}, {.imm = std::exchange(bulk_bytes_, 0)});
+  }
+  open_barrier_.reset();
+  waited_ = bulk_waited_ = false;
+  shown_ = Shown::nobody;
 }
 
 Result<Unit> Lowering::issue_plain(const Inst& i) {
@@ -183,10 +207,17 @@ ValueId Lowering::thread_piece(ValueId token, int64_t piece) {
 
 Result<Unit> Lowering::wait(const Inst& i) {
   const bool packed = type(f_.insts[first_room(i.args[0])].args[0]).packed;
+  if (type(i.args[0]).layout != type(i.results[0]).layout) return internal_error("wait: a token of another layout");
+  if (is_bulk(i.args[0])) {
+    if (!std::exchange(bulk_waited_, true)) await_bulk(i.args[0]);
+    if (stay_shared_.contains(i.results[0])) return Unit{};
+    tiles_[i.results[0]] = read_runs(i);
+    pending_reads_[array_of(i.args[0])] = true;
+    return Unit{};
+  }
   if (!waited_) b_.effect(Op::async_wait, {}, {.imm = i.attr.imm});
   waited_ = true;
   if (!packed) show(room_of(i.args[0]).own ? Shown::subgroup : Shown::workgroup);
-  if (type(i.args[0]).layout != type(i.results[0]).layout) return internal_error("wait: a token of another layout");
   if (stay_shared_.contains(i.results[0])) return Unit{};
   tiles_[i.results[0]] = packed ? read_packed(i) : read_plain(i);
   pending_reads_[array_of(i.args[0])] = true;
@@ -225,10 +256,17 @@ TileRegs Lowering::read_packed(const Inst& i) {
 /// The last turns brought tiles that nobody waits for; their rooms may be used again when these have arrived.
 void Lowering::end_pipeline(const Inst& loop) {
   bool waited = false;
+  std::set<int64_t> counted;
   for (size_t a = 3; a < loop.args.size(); a++) {
     if (!type(loop.args[a]).is_token()) continue;
-    if (!waited) b_.effect(Op::async_wait, {}, {.imm = 0});
-    waited = true;
+    const Inst* made = f_.def(loop.args[a]);
+    if (is_bulk(loop.args[a])) {
+      const bool under_way = made != nullptr && made->op == tile::Op::issue;
+      if (under_way && counted.insert(bulk_barriers_.at(first_room(loop.args[a]))).second)
+        await_bulk(loop.results[a - 3]);
+    } else if (!std::exchange(waited, true)) {
+      b_.effect(Op::async_wait, {}, {.imm = 0});
+    }
     const uint32_t id = array_of(loop.args[a]);
     pending_writes_[id] = true;
     array_depth_[id] = -1;

@@ -31,6 +31,7 @@ Result<Lowered> Lowering::run() {
   }
   note_promises();
   find_shared_operands();
+  find_bulk_rooms();
   for (ValueId s : f_.symbols) scalars_[s] = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
   const bool logs = !log_sites(f_).empty();
   if (logs) log_ = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
@@ -96,9 +97,7 @@ Result<Unit> Lowering::inst(const Inst& i) {
     case tile::Op::issue:
       return issue(i);
     case tile::Op::commit:
-      b_.effect(Op::async_commit, {});
-      waited_ = false;
-      shown_ = Shown::nobody;
+      commit();
       return Unit{};
     case tile::Op::wait:
       return wait(i);
@@ -230,7 +229,7 @@ Result<Unit> Lowering::loop(const Inst& i) {
   everything_pending();
   const TouchedViews before = touched_views_;
   touch_views_of(i.blocks[0]);
-  waited_ = false;
+  waited_ = bulk_waited_ = false;
   shown_ = Shown::nobody;
   const bool awaited = launch_awaited_;
   TRY(block(i.blocks[0]));

@@ -189,6 +189,33 @@ class Lowering {
   TileRegs read_plain(const Inst& i);
   TileRegs read_packed(const Inst& i);
   void end_pipeline(const Inst& loop);
+  void commit();
+
+  // ---- lower_bulk.cpp: tokens whose tiles travel in bulk
+  /// A token says where its room starts, and from bit kTokenBarrier on by which bulk barrier its bytes are counted; bit
+  /// 0 is the parity of the phase they are counted in.
+  static constexpr int64_t kTokenStart = 0xffff0, kTokenBarrier = 20, kTokenParity = 1;
+  /// How a packed tile is cut into copies: rows of units, each in `parts` runs of `units`.
+  struct BulkRuns {
+    Layout outer;
+    int64_t rows, columns, parts, units, unit_bytes;
+  };
+  void find_bulk_rooms();
+  bool is_bulk(ValueId token) const { return bulk_rooms_.contains(first_room(token)); }
+  std::optional<BulkRuns> bulk_runs(ValueId view, const tile::Type& t) const;
+  bool bulk_boxes(ValueId view, const tile::Type& t) const;
+  int64_t bulk_token(InstId room, int64_t offset);
+  ValueId room_start(ValueId token);    ///< i32 bytes
+  ValueId bulk_barrier(ValueId token);  ///< i32
+  void issue_bulk(const Inst& i);
+  void issue_runs(const Inst& i);
+  void issue_boxes(const Inst& i);
+  void await_bulk(ValueId token);
+  TileRegs read_runs(const Inst& i);
+  /// Calls visit(number, bool: whether there is one) for the copies of this subgroup, of `count` in all.
+  void each_own(int64_t count, const std::function<void(ValueId, ValueId)>& visit);
+  int64_t box_index(ValueId view, int64_t rows);
+  thread::Box::Number number_of(ValueId size);
   uint32_t array_of(ValueId token) const { return room_places_.at(first_room(token)).array; }
 
   // ---- lower_shuffles.cpp
@@ -326,9 +353,16 @@ class Lowering {
   std::set<uint32_t> owned_;             ///< arrays of slices: no subgroup sees another's
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
+  std::set<InstId> bulk_rooms_;
+  std::map<InstId, int64_t> bulk_barriers_;  ///< of bulk rooms
+  std::optional<int64_t> open_barrier_;      ///< of the rooms made since the last commit
+  ValueId bulk_counter_ = kNone;             ///< the barrier of those issued since the last commit (i32)
+  int64_t bulk_bytes_ = 0;                   ///< of all of them
+  bool pieces_issued_ = false;               ///< others were, too
   std::vector<SharedTile> shown_tiles_;
   bool launch_awaited_ = false;  ///< what other launches write may be read
   bool waited_ = false;          ///< for the copies since the last commit
+  bool bulk_waited_ = false;     ///< for those in bulk
   Shown shown_ = Shown::nobody;  ///< to whom the waited copies were
 };
 

@@ -20,6 +20,7 @@ class Groups {
     std::vector<InstId> out, copies;
     auto left = std::count_if(insts.begin(), insts.end(), [&](InstId id) { return is_product(id); });
     bool open = false, others_read = rotates;  // the rooms that the copies go to
+    bool publishes = false;
     const auto close = [&] {
       if (!open) return;
       out.push_back(made(Op::matrix_commit, 0));
@@ -30,6 +31,9 @@ class Groups {
       open = others_read = false;
     };
     for (const InstId id : insts) {
+      publishes = publishes || f_.inst(id).op == Op::matrix_publish;
+      // That others have read what the copies go to is awaited right before these.
+      if (rotates && others_read && !publishes && f_.inst(id).op == Op::barrier) continue;
       if (is_product(id)) {
         if (!open) out.push_back(made(Op::matrix_begin, 0));
         open = true;
@@ -55,7 +59,11 @@ class Groups {
 
  private:
   bool is_product(InstId id) const { return f_.inst(id).op == Op::mma_shared; }
-  bool is_copy(InstId id) const { return f_.inst(id).op == Op::async_copy || f_.inst(id).op == Op::async_commit; }
+  bool is_copy(InstId id) const {
+    const Op op = f_.inst(id).op;
+    return op == Op::async_copy || op == Op::async_commit || op == Op::bulk_copy || op == Op::bulk_box ||
+           op == Op::bulk_expect;
+  }
   bool moves_freely(InstId id) const {
     const Effect effect = info(f_.inst(id).op).effect;
     return effect == Effect::pure || effect == Effect::reads;
@@ -92,7 +100,9 @@ class Groups {
       if (sums[c + 1] != kNone && sums[c + 1] != yields[c]) return false;
     return begun;
   }
-  static bool is_wait(Op op) { return op == Op::async_wait || op == Op::matrix_publish || op == Op::barrier; }
+  static bool is_wait(Op op) {
+    return op == Op::async_wait || op == Op::bulk_wait || op == Op::matrix_publish || op == Op::barrier;
+  }
   void await_all(std::vector<InstId>& out) {
     out.push_back(made(Op::matrix_wait, 0));
     under_way_.clear();

@@ -30,6 +30,10 @@ Space space_of(Op op) {
     case Op::async_copy:
     case Op::async_commit:
     case Op::async_wait:
+    case Op::bulk_expect:
+    case Op::bulk_copy:
+    case Op::bulk_box:
+    case Op::bulk_wait:
     case Op::launch_wait:
     case Op::matrix_publish:
     case Op::matrix_begin:

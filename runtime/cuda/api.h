@@ -1,6 +1,8 @@
 #pragma once
 // The CUDA driver, loaded by name when it is first asked for: our own declarations, so that no toolkit is needed.
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "runtime/result.h"
@@ -44,6 +46,11 @@ struct KernelNode {
   void** extra = nullptr;
 };
 
+/// CUtensorMap.
+struct alignas(128) TensorMap {
+  std::array<uint64_t, 16> opaque{};
+};
+
 /// CUgraphEdgeData.
 struct GraphEdge {
   unsigned char from_port = 0, to_port = 0, type = 0, reserved[5] = {};
@@ -52,8 +59,6 @@ struct GraphEdge {
 #define LATHE_CUDA_CONSTANT(name, value) inline constexpr int name = value;
 #define LATHE_CUDA_RESULT(name, value, code) inline constexpr CUresult name = value;
 #include "runtime/cuda/constants.def"
-/// Words of cuLaunchKernel's `extra`; macros in cuda.h.
-inline constexpr size_t kLaunchParamEnd = 0, kLaunchParamBufferPointer = 1, kLaunchParamBufferSize = 2;
 /// Of a graph's edge, the port that opens when all workgroups of a kernel have begun; a macro in cuda.h.
 inline constexpr unsigned char kPortLaunchOrder = 2;
 

@@ -19,20 +19,41 @@ Result<const CudaProgram*> checked(const Core& core, const Program& program, Dim
   return p;
 }
 
-/// The parameters as one packed buffer: the driver then checks its size, which it cannot with an array of pointers.
-class PackedParams {
+/// The arguments of a launch: its slots, then a tensor map for each box.
+class Arguments {
  public:
-  explicit PackedParams(std::span<const uint64_t> params)
-      : bytes_(params.size_bytes()),
-        extra_{reinterpret_cast<void*>(kLaunchParamBufferPointer), const_cast<uint64_t*>(params.data()),
-               reinterpret_cast<void*>(kLaunchParamBufferSize), &bytes_, reinterpret_cast<void*>(kLaunchParamEnd)} {}
-  PackedParams(const PackedParams&) = delete;
-  PackedParams& operator=(const PackedParams&) = delete;
-  void** extra() { return bytes_ ? extra_.data() : nullptr; }
+  static Result<Arguments> of(Core& core, const ProgramInfo& info, std::span<const uint64_t> params) {
+    Arguments a;
+    a.maps_.resize(info.boxes.size());
+    for (size_t i = 0; i < info.boxes.size(); i++) TRY(describe(core, info, i, params, a.maps_[i]));
+    for (const uint64_t& p : params) a.list_.push_back(const_cast<uint64_t*>(&p));
+    for (TensorMap& map : a.maps_) a.list_.push_back(&map);
+    return a;
+  }
+  void** list() { return list_.data(); }
 
  private:
-  size_t bytes_;
-  std::array<void*, 5> extra_;
+  static uint64_t value_of(const BoxInfo::Number& n, std::span<const uint64_t> params) {
+    return n.slot < 0 ? static_cast<uint64_t>(n.value) : params[static_cast<size_t>(n.slot)];
+  }
+  static Result<Unit> describe(Core& core, const ProgramInfo& info, size_t at, std::span<const uint64_t> params,
+                               TensorMap& map) {
+    constexpr uint32_t kColumns = 64, kElementBytes = 2;
+    const BoxInfo& b = info.boxes[at];
+    const uint64_t extents[] = {value_of(b.columns, params), value_of(b.rows, params)};
+    const uint64_t pitch = value_of(b.pitch, params) * kElementBytes;
+    const uint32_t box[] = {kColumns, b.box_rows}, every[] = {1, 1};
+    return core.check(core.api.cuTensorMapEncodeTiled(
+                          &map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 2, reinterpret_cast<void*>(params[b.address_slot]),
+                          extents, &pitch, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                          CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                      "cuTensorMapEncodeTiled",
+                      fmt::format("{}: {}: no boxes of {} x {} elements, rows of {} bytes", core.info.id, info.entry,
+                                  extents[1], extents[0], pitch));
+  }
+
+  std::vector<TensorMap> maps_;
+  std::vector<void*> list_;
 };
 
 /// Which nodes the next one waits for. An ordered launch waits for all since the ordered one before it, that one
@@ -72,9 +93,9 @@ Result<Unit> CudaQueue::launch(const Program& program, Dim3 grid, std::span<cons
   TRY_ASSIGN(const CudaProgram* const p, checked(*core_, program, grid, params));
   const Current current(*core_);
   const ProgramInfo& info = p->info();
-  PackedParams packed(params);
+  TRY_ASSIGN(Arguments arguments, Arguments::of(*core_, info, params));
   TRY(core_->check(core_->api.cuLaunchKernel(p->function(), grid.x, grid.y, grid.z, info.threads, 1, 1,
-                                             info.shared_bytes, stream_.get(), nullptr, packed.extra()),
+                                             info.shared_bytes, stream_.get(), arguments.list(), nullptr),
                    "cuLaunchKernel", fmt::format("{}: {} cannot be launched", core_->info.id, info.entry)));
   programs_.insert(p->module());
   return Unit{};
@@ -112,10 +133,10 @@ Result<Unit> CudaGraph::record(std::span<const LaunchRecord> launches) {
   Frontier frontier;
   for (const LaunchRecord& l : launches) {
     const auto& program = static_cast<const CudaProgram&>(*l.program);
-    PackedParams packed(l.params);
-    const KernelNode kernel{
-        program.function(),          l.grid.x, l.grid.y,      l.grid.z, program.info().threads, 1, 1,
-        program.info().shared_bytes, nullptr,  packed.extra()};
+    TRY_ASSIGN(Arguments arguments, Arguments::of(*core_, program.info(), l.params));
+    const KernelNode kernel{program.function(),     l.grid.x, l.grid.y, l.grid.z,
+                            program.info().threads, 1,        1,        program.info().shared_bytes,
+                            arguments.list(),       nullptr};
     const std::vector<CUgraphNode>& before = frontier.before(l.ordered);
     const bool overlaps = program.info().overlaps && core_->api.cuGraphAddDependencies_v2 && !before.empty();
     CUgraphNode node = nullptr;

@@ -124,6 +124,11 @@ Result<Unit> check_info(const DeviceInfo& device, const ProgramInfo& info) {
   };
   if (info.threads == 0) return refuse(Error::Code::bad_input, "a workgroup of no threads");
   if (info.param_slots > 512) return refuse(Error::Code::unsupported, "more than 512 parameter slots");
+  for (const BoxInfo& b : info.boxes) {
+    const auto known = [&](int64_t slot) { return slot < int64_t{info.param_slots}; };
+    if (!known(b.address_slot) || !known(b.columns.slot) || !known(b.rows.slot) || !known(b.pitch.slot))
+      return refuse(Error::Code::bad_input, "a box of no launch argument");
+  }
   if (info.subgroup_size && info.subgroup_size != warp)
     return refuse(Error::Code::unsupported, fmt::format("subgroups of {}, it has {}", info.subgroup_size, warp));
   if (info.subgroup_size && info.threads % warp)
@@ -137,6 +142,9 @@ Result<std::unique_ptr<Program>> CudaProgram::create(const std::shared_ptr<Core>
                                                      const ProgramInfo& info) {
   TRY(core->health.alive());
   TRY(check_info(core->info, info));
+  if (!info.boxes.empty() && !core->api.cuTensorMapEncodeTiled)
+    return fail(Error::Code::unsupported,
+                fmt::format("{}: the driver knows no tensor maps; a newer one does", core->info.id));
   if (code.empty()) return fail(Error::Code::bad_input, "an empty program");
   const Current current(*core);
   TRY_ASSIGN(Module module, is_binary(code)
