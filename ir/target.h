@@ -37,7 +37,7 @@ struct MatrixLoad {
   Layout registers, addresses;
 };
 
-/// How fast a device of the target is; 0: not known. Floors and advice come from it, no code.
+/// How fast a device of the target is; 0: not known. Floors, advice and the choice of schedules come from it, no code.
 struct Speed {
   std::string device;        ///< "H200 (measured)": whose figures these are; "": nobody's
   int memory_gb_s = 0;       ///< 10^9 bytes a second, read from global memory

@@ -31,6 +31,9 @@ struct Tuned {
 };
 /// The target's rows, what was measured better on the device, and the stored order they all read.
 struct ScheduleSet {
+  int weight_bits = 16;
+  int cores = 0;             ///< of the device, where known and where stages wait in shared memory; else 0
+  int64_t shared_bytes = 0;  ///< of a workgroup, which is about what a core has
   std::vector<ScheduleRow> rows;
   std::vector<Tuned> tuned;
   std::map<std::string, PackedLayout> packed;

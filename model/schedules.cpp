@@ -101,7 +101,8 @@ bool reads(const std::string& schedule, const ScheduleSet& set, const Target& t,
 
 Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& format, Type activation,
                                  std::span<const Choice> choices) {
-  ScheduleSet out;
+  ScheduleSet out{.weight_bits = format.code.bits};
+  if (t.async_copy) out.cores = t.speed.cores, out.shared_bytes = t.shared_bytes;
   std::optional<Error> refused;
   for (ScheduleRow row : rows_of(t, format.scaled() ? activation : format.code)) {
     row.schedule = for_weights(row.schedule, format, t);
@@ -132,6 +133,20 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
   return out;
 }
 
+namespace {
+
+/// Whether as many workgroups again would find room: on cores that hold as many as the stages in their shared memory
+/// let them, where that is known.
+bool idle(const ScheduleSet& set, const Schedule& s, int64_t tiles) {
+  const int64_t workgroups = tiles * s.k_groups;
+  if (s.split[2] > 1) return workgroups < kEnoughWorkgroups;
+  if (set.cores == 0 || s.stages < 2) return workgroups * s.split[0] * s.split[1] < kEnoughSubgroups;
+  const int64_t stage = s.tile_k * (s.tile_n * set.weight_bits + s.tile_m * 16) / 8;
+  return 2 * workgroups <= set.cores * std::max<int64_t>(1, set.shared_bytes / (stage * s.stages));
+}
+
+}  // namespace
+
 Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int64_t k) {
   const Tuned* tuned = nullptr;
   for (const Tuned& t : schedules.tuned)
@@ -147,12 +162,9 @@ Schedule choose_schedule(const ScheduleSet& schedules, int64_t m, int64_t n, int
     if (!same || (tiles(best->schedule) < best->fewest && k >= r.schedule.tile_k)) best = &r;
   }
   Schedule chosen = best->schedule;
-  const auto idle = [&] {
-    const int64_t workgroups = tiles(chosen) * chosen.k_groups;
-    return chosen.split[2] > 1 ? workgroups < kEnoughWorkgroups
-                               : workgroups * chosen.split[0] * chosen.split[1] < kEnoughSubgroups;
-  };
-  while (idle() && chosen.k_groups < kMostGroups && k >= 4 * chosen.k_groups * chosen.tile_k) chosen.k_groups *= 2;
+  while (idle(schedules, chosen, tiles(chosen)) && chosen.k_groups < kMostGroups &&
+         k >= 4 * chosen.k_groups * chosen.tile_k)
+    chosen.k_groups *= 2;
   return chosen;
 }
 

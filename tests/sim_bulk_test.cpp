@@ -103,6 +103,27 @@ TEST_CASE("bytes of a copy in bulk that were not waited for are not read, nor wr
         }) == "");
 }
 
+TEST_CASE("what one subgroup has waited for is there for the others after a barrier") {
+  Simulated sim("sm_90a");
+  runtime::Buffer &in = sim.buffer(128, counted(32)), &out = sim.buffer(256);
+  const auto one_waits = [](bool barrier) {
+    return bulk_func(2, [&](Builder& b) {
+      copy(b, 128);
+      expect(b, 128);
+      const auto c = b.begin_cond(first_subgroup(b));
+      wait(b, 0);
+      b.yield({});
+      b.block = c.else_block;
+      b.yield({});
+      b.end_cond(c, b.f.body);
+      if (barrier) b.effect(Op::barrier, {});
+      store_all(b, load(b), 1);
+    });
+  };
+  CHECK(sim.run(one_waits(true), {in.address(), out.address()}) == "");
+  check_report(sim.run(one_waits(false), {in.address(), out.address()}), {"load_shared", "has not been waited for"});
+}
+
 TEST_CASE("a phase that nobody ends, or that ends with the workgroup, is reported") {
   Simulated sim("sm_90a");
   runtime::Buffer& in = sim.buffer(128, counted(32));

@@ -69,6 +69,7 @@ Body::Body(const thread::Func& f, const Target& target, Features features, std::
       shared_base_(shared_offsets(f)) {
   f.walk(f.body, [&](BlockId, size_t, InstId id) {
     for (const ValueId a : f.insts[id].args) uses_[a]++;
+    groups_matrices_ = groups_matrices_ || f_.insts[id].op == Op::mma_shared;
   });
   for (BlockId b = 0; b < f_.blocks.size(); b++) find_bit_pairs(b);
 }

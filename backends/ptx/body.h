@@ -98,6 +98,7 @@ class Body {
   std::set<ValueId> inner_bits_;      ///< results that lop3 of their one user makes on the way
   std::vector<int64_t> shared_base_;  ///< byte offset of each shared array
   Reg shared_reg_;                    ///< address of the block of shared memory
+  bool groups_matrices_ = false;      ///< some matrix instructions run beside the threads
   Reg elected_;                       ///< predicate: the lane that begins the copies of its subgroup
   std::vector<Regs> yield_to_;        ///< where the yields of the open blocks go
   std::string text_;

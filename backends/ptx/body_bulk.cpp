@@ -31,6 +31,8 @@ void Body::make_bulk_barriers() {
   for (int i = 0; i < f_.bulk_barriers; i++)
     line(fmt::format("@{} mbarrier.init.shared.b64 [{}+{}], 1;", to_string(first), to_string(shared_reg_),
                      shared_base_[f_.shared.size()] + kBulkBarrierBytes * i));
+  for (size_t i = 0; i < f_.boxes.size(); i++)
+    line(fmt::format("@{} prefetch.param.tensormap [{}];", to_string(first), box_parameter(static_cast<int64_t>(i))));
   line("fence.mbarrier_init.release.cluster;");
   line("fence.proxy.async.shared::cta;");
   line("bar.sync 0;");
@@ -49,7 +51,7 @@ Result<Unit> Body::bulk(const Inst& inst) {
   const bool copies = inst.op == Op::bulk_copy || inst.op == Op::bulk_box;
   const std::string counted = bulk_barrier(inst.args[copies ? 1 : 0]);
   if (inst.op == Op::bulk_wait) {
-    const std::string label = fmt::format("$W{}", labels_++);
+    const std::string label = fmt::format("$W{}", ++labels_);
     text_ += label + ":\n";
     line(fmt::format("{{ .reg .pred %q; mbarrier.try_wait.parity.shared.b64 %q, {}, {}; @!%q bra {}; }}", counted,
                      to_string(regs_[inst.args[1]][0]), label));
@@ -79,22 +81,28 @@ Result<Unit> Body::bulk(const Inst& inst) {
   return Unit{};
 }
 
-/// What is inside, then zeros: both are bytes that the barrier counts.
+/// What is inside, then zeros: both are bytes that the barrier counts. Few copies have any zeros, so these are jumped
+/// over, but not where matrix instructions may be under way: the assembler would let each of them end first.
 void Body::bulk_copy(const Inst& inst, const std::string& to, const std::string& counted, Reg here) {
-  constexpr const char* kCopy =
-      "@{} cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes {}, [{}], {}, {};";
   const std::string inside = to_string(regs_[inst.args[3]][0]);
-  const Reg some = file_.fresh(Class::pred), lacks = file_.fresh(Class::pred);
+  const auto copy = [&](Reg guard, const std::string& place, const std::string& from, const std::string& bytes) {
+    line(fmt::format("@{} cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes {}, [{}], {}, {};",
+                     to_string(guard), place, from, bytes, counted));
+  };
+  const Reg some = file_.fresh(Class::pred), lacks = file_.fresh(Class::pred), both = file_.fresh(Class::pred);
   line(fmt::format("setp.gt.and.s32 {}, {}, 0, {};", to_string(some), inside, to_string(here)));
-  line(fmt::format(fmt::runtime(kCopy), to_string(some), to, to_string(regs_[inst.args[2]][0]), inside, counted));
-  line(fmt::format("setp.lt.and.s32 {}, {}, {}, {};", to_string(lacks), inside, inst.attr.imm, to_string(here)));
+  copy(some, to, to_string(regs_[inst.args[2]][0]), inside);
+  const std::string label = fmt::format("$Z{}", ++labels_);
+  line(fmt::format("setp.lt.s32 {}, {}, {};", to_string(lacks), inside, inst.attr.imm));
+  line(fmt::format("and.pred {}, {}, {};", to_string(both), to_string(lacks), to_string(here)));
+  if (!groups_matrices_) line(fmt::format("@!{} bra.uni {};", to_string(lacks), label));
   const Reg rest = file_.fresh(Class::b32), behind = file_.fresh(Class::b32), zeros = file_.fresh(Class::b64);
   line(fmt::format("sub.s32 {}, {}, {};", to_string(rest), inst.attr.imm, inside));
   line(fmt::format("add.s32 {}, {}, {};", to_string(behind), to.substr(1, to.find('+') - 1), inside));
   line(fmt::format("mov.b64 {}, {};", to_string(zeros), zeros_symbol(f_)));
   line(fmt::format("cvta.global.u64 {}, {};", to_string(zeros), to_string(zeros)));
-  line(fmt::format(fmt::runtime(kCopy), to_string(lacks), "[" + to_string(behind) + to.substr(to.find('+')),
-                   to_string(zeros), to_string(rest), counted));
+  copy(both, "[" + to_string(behind) + to.substr(to.find('+')), to_string(zeros), to_string(rest));
+  text_ += label + ":\n";
 }
 
 }  // namespace lathe::ptx

@@ -136,7 +136,7 @@ void bulk_wait(Wave& w, const Step& s) {
   }
   int64_t own = 0;
   for (const BulkBarrier::Copy& c : barrier_of(w, s, 0)->landed) {
-    w.group.shared.see_bulk(c.array, c.at, static_cast<int64_t>(c.bytes.size()), w.subgroup);
+    w.group.shared.see_bulk(c.array, c.at, static_cast<int64_t>(c.bytes.size()), w.access_together());
     if (c.subgroup == w.subgroup) own += static_cast<int64_t>(c.bytes.size());
   }
   w.note_copies(-own);

@@ -147,10 +147,13 @@ void Shared::land_bulk(uint32_t array, int64_t at, std::span<const std::byte> fr
   std::memcpy(s.bytes.data() + at, from.data(), from.size());
 }
 
-void Shared::see_bulk(uint32_t array, int64_t at, int64_t bytes, uint32_t subgroup) {
+void Shared::see_bulk(uint32_t array, int64_t at, int64_t bytes, const Access& who) {
   State& s = arrays_[array];
-  for (int64_t b = at; b < at + bytes; b += s.array.cell)
-    s.cells[static_cast<size_t>(b / s.array.cell)].seen |= 1U << subgroup;
+  for (int64_t b = at; b < at + bytes; b += s.array.cell) {
+    Cell& c = s.cells[static_cast<size_t>(b / s.array.cell)];
+    if (c.seen == 0) c.seen_in = who.epoch;
+    c.seen |= 1U << who.subgroup;
+  }
 }
 
 void Shared::land_copy(uint32_t array, int64_t at, std::span<const std::byte> from, const Access& who) {

@@ -34,10 +34,11 @@ class Shared {
   /// An asynchronous write begins: until it lands nobody else may touch the bytes.
   std::string begin_copy(uint32_t array, int64_t at, int64_t bytes, const Access& who);
   void land_copy(uint32_t array, int64_t at, std::span<const std::byte> from, const Access& who);
-  /// The same by the unit that copies in bulk: the bytes are there for a subgroup once it has seen them.
+  /// The same by the unit that copies in bulk: the bytes are there for a subgroup that has seen them, and for others
+  /// after a barrier.
   std::string begin_bulk(uint32_t array, int64_t at, int64_t bytes, const Access& who);
   void land_bulk(uint32_t array, int64_t at, std::span<const std::byte> from);
-  void see_bulk(uint32_t array, int64_t at, int64_t bytes, uint32_t subgroup);
+  void see_bulk(uint32_t array, int64_t at, int64_t bytes, const Access& who);
 
  private:
   static constexpr uint16_t kNobody = 0xffff, kBulk = 0xfffe;
@@ -53,9 +54,11 @@ class Shared {
     Touch writer, readers[2];
     uint16_t copier = kNobody;  ///< thread of an asynchronous write under way; kBulk: of one in bulk, landed or not
     uint32_t seen = 0;          ///< by which subgroups, one bit each, a write in bulk was seen
+    uint32_t seen_in = 0;       ///< and in which epoch first: a barrier of the workgroup later all may know of it
     uint32_t defined = 0;       ///< the generation that wrote it
     bool under_way(const Access& now) const {
-      return copier == kBulk ? (seen >> now.subgroup & 1) == 0 : copier != kNobody;
+      if (copier != kBulk) return copier != kNobody;
+      return (seen >> now.subgroup & 1) == 0 && (seen == 0 || seen_in == now.epoch);
     }
   };
   struct State {

@@ -234,11 +234,15 @@ Result<ValueId> Lowering::combine(tile::ReduceKind kind, lathe::Type elem, Value
 
 std::vector<ValueId> Lowering::read_shared(const SharedRead& r, const MemoryLayout& m, int elem_bits, uint32_t array,
                                            ValueId base, int64_t offset) {
-  const ValueId from = emit(Op::add, {base, thread_bytes(r.place, m, elem_bits / 8)});
+  const bool swizzles = m.swizzle.bits > 0;
+  const ValueId mine = swizzles ? thread_swizzled(r.place, m, elem_bits / 8) : thread_bytes(r.place, m, elem_bits / 8);
   std::vector<ValueId> loaded;
   for (const Access& a : r.accesses) {
     const auto bits = static_cast<int64_t>(a.slots.size()) * elem_bits;
-    thread::Attr attr{.imm = m.address(a.first) * elem_bits / 8 + offset, .index = array};
+    int64_t at = m.address(a.first) * elem_bits / 8;
+    const ValueId place = swizzles ? swizzled(mine, m, a.first, elem_bits / 8, at) : mine;
+    const ValueId from = emit(Op::add, {base, place});
+    thread::Attr attr{.imm = at + offset, .index = array};
     attr.type = r.load ? thread::kI32.with_lanes(static_cast<int>(bits / 32)) : access_type(bits);
     if (r.load) attr.name = r.load->name;
     loaded.push_back(emit(r.load ? Op::load_matrix : Op::load_shared, {from}, attr));

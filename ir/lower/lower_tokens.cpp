@@ -45,7 +45,7 @@ Lowering::Room Lowering::room_of(ValueId token) const {
     out.bytes = lane_bytes * threads();
     out.access_bytes = packed_.at(name(made.args[0])).piece_bytes();
     if (is_bulk(token)) {
-      const BulkRuns runs = *bulk_runs(made.args[0], t);
+      const BulkRuns runs = runs_of(token);
       out.bytes = runs.rows * runs.columns * runs.unit_bytes;
     }
     return out;
@@ -56,6 +56,15 @@ Lowering::Room Lowering::room_of(ValueId token) const {
   if (shared_operands_.contains(first_room(token))) {
     out.memory = shared_operand(t.shape, elem_bytes);
     out.copy = tile::coalesced_runs(t.shape, out.copy_elems, threads());
+    out.align = kSharedOperandAlign;
+    out.bytes = (out.memory.span() * elem_bytes + out.align - 1) / out.align * out.align;
+    return out;
+  }
+  if (is_bulk(token)) {  // a column of panels for each subgroup that reads only its own
+    out.memory = shared_operand(t.shape, elem_bytes);
+    out.copy = tile::coalesced_runs(t.shape, vec, threads());
+    out.read = plan_shared_read(t_, *t.layout, out.memory, t.elem.bits, vec);
+    out.access_bytes = own_elems(out.read) * elem_bytes;
     out.align = kSharedOperandAlign;
     out.bytes = (out.memory.span() * elem_bytes + out.align - 1) / out.align * out.align;
     return out;
@@ -118,7 +127,9 @@ Result<Unit> Lowering::room(const Inst& i) {
       if (!type(f_.insts[other].args[0]).packed) note_room(other, room);
       access = std::min(access, room.access_bytes);
     }
-    const uint32_t array_id = array("rooms", bytes, static_cast<int>(access));
+    const auto bulk = std::find_if(ring.begin(), ring.end(), [&](InstId r) { return bulk_rooms_.contains(r); });
+    const bool own = bulk != ring.end() && bulk_rooms_.at(*bulk);
+    const uint32_t array_id = array("rooms", bytes, static_cast<int>(access), own);
     out_.shared[array_id].align = std::max(out_.shared[array_id].align, align);
     for (const InstId other : ring) room_places_[other].array = array_id;
   }
@@ -133,7 +144,8 @@ Result<Unit> Lowering::issue(const Inst& i) {
   if (bulk || (made && made->op == tile::Op::room))  // in a loop, the wait for pieces was the barrier
     before_write(array_of(i.args.back()));
   if (bulk) {
-    issue_bulk(i);
+    count_bulk(i);
+    issue_bulk(i, bulk_counter_);
     return Unit{};
   }
   pieces_issued_ = true;
@@ -146,8 +158,9 @@ Result<Unit> Lowering::issue(const Inst& i) {
 void Lowering::commit() {
   if (std::exchange(pieces_issued_, false)) b_.effect(Op::async_commit, {});
   if (const ValueId counter = std::exchange(bulk_counter_, kNone); counter != kNone) {
-    const ValueId first = emit(Op::eq, {emit(Op::subgroup_id, {}, {.type = thread::kI32}), b_.i32(0)});
-    b_.effect(Op::bulk_expect, {counter, first}, {.imm = std::exchange(bulk_bytes_, 0)});
+    const ValueId mine = bulk_own_ ? b_.constant(thread::kBool, 1) : emit(Op::eq, {subgroup_id(), b_.i32(0)});
+    const int64_t bytes = std::exchange(bulk_bytes_, 0) / (bulk_own_ ? out_.subgroups : 1);
+    b_.effect(Op::bulk_expect, {counter, mine}, {.imm = bytes});
   }
   open_barrier_.reset();
   waited_ = bulk_waited_ = false;
@@ -211,7 +224,7 @@ Result<Unit> Lowering::wait(const Inst& i) {
   if (is_bulk(i.args[0])) {
     if (!std::exchange(bulk_waited_, true)) await_bulk(i.args[0]);
     if (stay_shared_.contains(i.results[0])) return Unit{};
-    tiles_[i.results[0]] = read_runs(i);
+    tiles_[i.results[0]] = packed ? read_runs(i) : read_plain(i);
     pending_reads_[array_of(i.args[0])] = true;
     return Unit{};
   }
@@ -235,7 +248,7 @@ void Lowering::show(Shown to) {
 TileRegs Lowering::read_plain(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const Room room = room_of(i.args[0]);
-  const auto loaded = read_shared(room.read, room.memory, t.elem.bits, array_of(i.args[0]), scalars_.at(i.args[0]));
+  const auto loaded = read_shared(room.read, room.memory, t.elem.bits, array_of(i.args[0]), room_start(i.args[0]));
   return gather(t.elem, *t.layout, room.read.accesses, loaded);
 }
 
@@ -270,6 +283,7 @@ void Lowering::end_pipeline(const Inst& loop) {
     const uint32_t id = array_of(loop.args[a]);
     pending_writes_[id] = true;
     array_depth_[id] = -1;
+    owned_.erase(id);  // other slices than the next user's
   }
 }
 

@@ -37,6 +37,7 @@ Result<Lowered> Lowering::run() {
   if (logs) log_ = emit(Op::param, {}, {.type = thread::kI64, .imm = out_.param_slots++});
   if (f_.head != kNone) TRY(block(f_.head));
   TRY(block(f_.body));
+  issue_put_off();
   await_launch();  // whoever waits for this launch waits for those before it
   int64_t shared = 0;
   for (const auto& a : out_.shared) shared += a.bytes;
@@ -67,6 +68,7 @@ void Lowering::await_launch() {
 }
 
 Result<Unit> Lowering::inst(const Inst& i) {
+  if (put_off(i)) return Unit{};
   if (meets_other_launches(i)) await_launch();
   const bool is_wait = i.op == tile::Op::wait;
   if (!is_wait && !i.results.empty() && stay_shared_.contains(i.results[0])) return Unit{};

@@ -195,25 +195,37 @@ class Lowering {
   /// A token says where its room starts, and from bit kTokenBarrier on by which bulk barrier its bytes are counted; bit
   /// 0 is the parity of the phase they are counted in.
   static constexpr int64_t kTokenStart = 0xffff0, kTokenBarrier = 20, kTokenParity = 1;
-  /// How a packed tile is cut into copies: rows of units, each in `parts` runs of `units`.
+  /// How a packed tile is cut into copies: `rows` of units, `columns` in each, runs of `units`. own_rows: of the block
+  /// that a subgroup copies because nobody else reads it; 0: the subgroups share the runs, `parts` a row.
   struct BulkRuns {
     Layout outer;
-    int64_t rows, columns, parts, units, unit_bytes;
+    int64_t rows, columns, unit_bytes;
+    int64_t units = 0, parts = 1, own_rows = 0;
   };
   void find_bulk_rooms();
+  bool own_turn(const std::vector<InstId>& ring) const;
   bool is_bulk(ValueId token) const { return bulk_rooms_.contains(first_room(token)); }
-  std::optional<BulkRuns> bulk_runs(ValueId view, const tile::Type& t) const;
+  bool is_own(ValueId token) const { return bulk_rooms_.at(first_room(token)); }
+  std::optional<BulkRuns> bulk_runs(ValueId view, const tile::Type& t, bool own) const;
   bool bulk_boxes(ValueId view, const tile::Type& t) const;
+  /// Columns of a tile of which each subgroup reads as many and no other does; none where that is not so.
+  std::optional<int64_t> own_columns(const Layout& l) const;
+  ValueId subgroup_coord(const Layout& l, int d);  ///< i32: the part of coordinate d that the subgroup gives
   int64_t bulk_token(InstId room, int64_t offset);
   ValueId room_start(ValueId token);    ///< i32 bytes
   ValueId bulk_barrier(ValueId token);  ///< i32
-  void issue_bulk(const Inst& i);
-  void issue_runs(const Inst& i);
-  void issue_boxes(const Inst& i);
+  void count_bulk(const Inst& i);
+  void issue_bulk(const Inst& i, ValueId counter);
+  bool put_off(const Inst& i);
+  void issue_put_off();
+  void issue_runs(const Inst& i, ValueId counter);
+  void issue_boxes(const Inst& i, ValueId counter);
   void await_bulk(ValueId token);
   TileRegs read_runs(const Inst& i);
+  BulkRuns runs_of(ValueId token) const;
   /// Calls visit(number, bool: whether there is one) for the copies of this subgroup, of `count` in all.
   void each_own(int64_t count, const std::function<void(ValueId, ValueId)>& visit);
+  ValueId subgroup_id() { return emit(Op::subgroup_id, {}, {.type = thread::kI32}); }
   int64_t box_index(ValueId view, int64_t rows);
   thread::Box::Number number_of(ValueId size);
   uint32_t array_of(ValueId token) const { return room_places_.at(first_room(token)).array; }
@@ -353,12 +365,14 @@ class Lowering {
   std::set<uint32_t> owned_;             ///< arrays of slices: no subgroup sees another's
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
-  std::set<InstId> bulk_rooms_;
-  std::map<InstId, int64_t> bulk_barriers_;  ///< of bulk rooms
-  std::optional<int64_t> open_barrier_;      ///< of the rooms made since the last commit
-  ValueId bulk_counter_ = kNone;             ///< the barrier of those issued since the last commit (i32)
-  int64_t bulk_bytes_ = 0;                   ///< of all of them
-  bool pieces_issued_ = false;               ///< others were, too
+  std::map<InstId, bool> bulk_rooms_;                     ///< true: of turns that each subgroup copies for itself
+  std::map<InstId, int64_t> bulk_barriers_;               ///< of bulk rooms
+  std::optional<int64_t> open_barrier_;                   ///< of the rooms made since the last commit
+  ValueId bulk_counter_ = kNone;                          ///< the barrier of those issued since the last commit (i32)
+  int64_t bulk_bytes_ = 0;                                ///< of all of them, all subgroups together
+  bool bulk_own_ = false;                                 ///< each subgroup counts its own
+  std::vector<std::pair<const Inst*, ValueId>> put_off_;  ///< issues and their barriers
+  bool pieces_issued_ = false;                            ///< others were, too
   std::vector<SharedTile> shown_tiles_;
   bool launch_awaited_ = false;  ///< what other launches write may be read
   bool waited_ = false;          ///< for the copies since the last commit

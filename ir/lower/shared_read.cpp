@@ -14,7 +14,7 @@ constexpr int64_t kMatrixRow = 8;  ///< elements of one row of a matrix load
 
 /// The accesses of a matrix load: elements arrive in the order of its register slots.
 std::optional<SharedRead> by_rows(const MatrixLoad& load, const Layout& l, const MemoryLayout& m) {
-  if (l.rank() != load.registers.rank() || m.swizzle.bits > 0) return std::nullopt;
+  if (l.rank() != load.registers.rank()) return std::nullopt;
   const auto fitted = fit(l, load.registers, {});
   if (!fitted) return std::nullopt;
   const Layout outer = *divide(fitted->layout, load.registers);
