@@ -135,14 +135,22 @@ Result<ScheduleSet> schedules_of(const Target& t, const kernels::WeightFormat& f
 
 namespace {
 
-/// Whether as many workgroups again would find room: on cores that hold as many as the stages in their shared memory
-/// let them, where that is known.
+/// Workgroups that a core holds: by the stages in its shared memory, and by the registers, which sums fill, operands by
+/// half as much again, and addresses.
+int64_t resident(const ScheduleSet& set, const Schedule& s) {
+  constexpr int64_t kRegisterBytes = 256 * 1024, kAddressBytes = 48 * 4 * 32;
+  const int64_t stage = s.tile_k * (s.tile_n * set.weight_bits + s.tile_m * 16) / 8;
+  const int64_t sums = s.tile_n * s.tile_m * 4, subgroups = int64_t{s.split[0]} * s.split[1] * s.split[2];
+  const int64_t registers = sums + sums / 2 + subgroups * kAddressBytes;
+  return std::max<int64_t>(1, std::min(set.shared_bytes / (stage * s.stages), kRegisterBytes / registers));
+}
+
+/// Whether as many workgroups again would find room, where that is known.
 bool idle(const ScheduleSet& set, const Schedule& s, int64_t tiles) {
   const int64_t workgroups = tiles * s.k_groups;
   if (s.split[2] > 1) return workgroups < kEnoughWorkgroups;
   if (set.cores == 0 || s.stages < 2) return workgroups * s.split[0] * s.split[1] < kEnoughSubgroups;
-  const int64_t stage = s.tile_k * (s.tile_n * set.weight_bits + s.tile_m * 16) / 8;
-  return 2 * workgroups <= set.cores * std::max<int64_t>(1, set.shared_bytes / (stage * s.stages));
+  return 2 * workgroups <= set.cores * resident(set, s);
 }
 
 }  // namespace
