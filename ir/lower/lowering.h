@@ -281,17 +281,21 @@ class Lowering {
 
   // ---- lower_mma_scaled.cpp: factors on the accumulator
   /// Operand a of an mma_scaled as its instruction reads it. Where it comes straight from codes these are not
-  /// converted: the field of a code at bit p of an f16 is the subnormal code * 2^(p - 24).
+  /// converted: the field of a code at bit p of a 16-bit float whose other bits are a constant is an element of a times
+  /// a unit, plus a zero.
   struct Operand {
+    struct Row {
+      double unit, zero;
+    };
     TileRegs regs;
-    std::vector<int> row_place;       ///< p, by slot of c; empty: the values themselves
-    std::vector<ValueId> zero_point;  ///< by atom along m: the fragment that stands for minus the zero point
+    std::vector<Row> rows;  ///< by slot of c; empty: the values themselves
   };
   Result<Unit> mma_scaled(const Inst& i, const MmaPlan& plan);
+  std::optional<int64_t> bits_beside_code(lathe::Type t) const;
   std::optional<Operand> raw_operand(ValueId a, const MmaPlan& plan);
   TileRegs run_of(const MmaPlan& plan, const std::vector<ValueId>& fa, const std::vector<ValueId>& fb, int64_t from,
                   int64_t to, const std::function<void(int64_t)>& before_step);
-  ValueId zero_fragment(const Atom& atom, const std::vector<int>& places, int64_t zero);
+  TileRegs shares_of(const MmaPlan& plan, const std::vector<ValueId>& fb, int64_t from, int64_t to);
 
   // ---- lower_mma_shared.cpp: operands that stay in their room
   std::set<InstId> rooms_behind(ValueId token) const;
