@@ -9,15 +9,6 @@
 namespace lathe {
 namespace {
 
-/// The lowest bit of its half that the field at `bit` comes to by moving whole bytes, or by any shift where these do
-/// not bring it inside the mantissa.
-int natural_place(int64_t bit, int width, int mantissa) {
-  const auto low = static_cast<int>(bit % 16);
-  for (const int place : {low, low - 8})
-    if (place >= 0 && place + width <= mantissa) return place;
-  return 0;
-}
-
 /// By slot of operand a, the place its row's codes are read at: one for all codes of a row, and one for both codes of a
 /// word's halves.
 std::vector<int> row_places(const Layout& a, int width, int mantissa) {
@@ -79,15 +70,10 @@ std::optional<Lowering::Operand> Lowering::raw_operand(ValueId a, const MmaPlan&
   for (int64_t s = 0; s < q.slots(); s += 2) {
     const int64_t bit = PackedLayout::paired_bit(width, s), place = places[static_cast<size_t>(s)];
     ValueId word = q.regs[static_cast<size_t>(bit / 32)];
-    if (sign) {  // offset binary: all codes of a word at once
-      int64_t signs = 0;
-      for (int64_t at = 0; at < 32; at += width) signs |= sign << at;
-      word = emit(Op::bxor, {word, b_.i32(static_cast<int32_t>(signs))});
-    }
     if (bit % 16 != place) word = emit(Op::shr_u, {word, b_.i32(bit % 16 - place)});
-    const int64_t mask = field << place;
-    word = emit(Op::band, {word, b_.i32(mask | mask << 16)});
-    if (*beside) word = emit(Op::bor, {word, b_.i32(*beside | *beside << 16)});
+    const int64_t mask = field << place, others = *beside | sign << place;  // offset binary
+    word = others ? emit(Op::and_xor, {word, b_.i32(mask | mask << 16), b_.i32(others | others << 16)})
+                  : emit(Op::band, {word, b_.i32(mask | mask << 16)});
     out.regs.regs.push_back(cvt(Op::bitcast, word, TT{storage_scalar(elem)}.with_lanes(2)));
   }
   const double base = decode(elem, static_cast<uint64_t>(*beside));

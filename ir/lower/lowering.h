@@ -34,6 +34,10 @@ MemoryLayout shared_operand(const Coord& shape, int64_t elem_bytes);
 /// Elements one access of a plain row may move: by the alignment of rows, and the multiple its index is of.
 int64_t widest(lathe::Type elem, bool aligned, int64_t multiple);
 
+/// The lowest bit of its half that a code at `bit` of a lane's words comes to by moving whole bytes, or 0 where these
+/// do not bring it inside the mantissa.
+int natural_place(int64_t bit, int width, int mantissa);
+
 class Lowering {
  public:
   Lowering(const tile::Func& f, const Target& t, const LowerOptions& options);
@@ -63,7 +67,7 @@ class Lowering {
 
   // ---- lower_scalars.cpp
   Result<Unit> scalar_inst(const Inst& i);
-  static bool works_on_halves(tile::Op op);
+  bool works_on_halves(tile::Op op, lathe::Type elem) const;
   Result<ValueId> elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args);
   struct Bounds {
     int64_t least, most;
@@ -85,7 +89,8 @@ class Lowering {
   Result<Unit> tile_inst(const Inst& i);
   Result<Unit> elementwise_tile(const Inst& i);
   Result<Unit> cast_tile(const Inst& i);
-  std::optional<std::vector<ValueId>> unpack_f16_pairs(const TileRegs& q, int64_t minus);
+  std::optional<std::vector<ValueId>> unpack_pairs(const TileRegs& q, lathe::Type to, int64_t minus);
+  std::optional<TileRegs> unpacked(const TileRegs& q, lathe::Type to, const Layout& layout, int64_t minus);
   void fill_tile(const Inst& i);
   void iota_tile(const Inst& i);
   void rename_tile(const Inst& i);  ///< transpose, reshape, broadcast: registers move, values stay
