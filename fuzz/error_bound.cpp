@@ -328,14 +328,17 @@ class Step {
     if (!made) return std::nullopt;
     if (made->op == Op::sub) {
       const auto inner = zero_of(made->args[0]);
-      return inner ? std::optional(*inner + std::abs(number(f_.type(made->args[1]).elem, values_[made->args[1]][0]).v))
-                   : std::nullopt;
+      double most = 0;
+      for (const uint64_t raw : values_[made->args[1]])
+        most = std::max(most, std::abs(number(f_.type(made->args[1]).elem, raw).v));
+      return inner ? std::optional(*inner + most) : std::nullopt;
     }
     if (made->op != Op::cast && made->op != Op::cast_minus) return std::nullopt;
     const Type code = f_.type(made->args[0]).elem;
     if (!code.is_int() || code.bits > 8) return std::nullopt;
-    const double sign = code.kind == Kind::sint ? std::ldexp(1.0, code.bits - 1) : 0;  // stored as offset binary
-    return sign + (made->op == Op::cast_minus ? std::abs(static_cast<double>(made->attr.imm)) : 0);
+    const double sign = code.kind == Kind::sint ? std::ldexp(1.0, code.bits - 1) : 0;       // stored as offset binary
+    const double beside = f_.type(v).elem == types::bf16 ? std::exp2(types::bf16.man) : 0;  // in the same mantissa
+    return beside + sign + (made->op == Op::cast_minus ? std::abs(static_cast<double>(made->attr.imm)) : 0);
   }
   ZeroPoint zero_point() const {
     if (const auto z = zero_of(inst_.args[0])) return {*z};

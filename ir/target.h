@@ -58,6 +58,7 @@ struct Target {
   int64_t shared_bytes = 48 * 1024;
   int max_registers = 255;  ///< 32-bit registers a thread may use
   bool f16_arithmetic = true;
+  bool bf16_arithmetic = false;
   bool f16_storage = true;          ///< 16-bit loads and stores
   bool byte_storage = true;         ///< 8-bit loads and stores
   bool mma_f16_subnormals = false;  ///< f16 subnormal operands are exact in the mma (measured)

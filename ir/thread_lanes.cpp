@@ -200,6 +200,7 @@ constexpr bool is_integer_op(Op op) {
     case Op::band:
     case Op::bor:
     case Op::bxor:
+    case Op::and_xor:
     case Op::bnot:
     case Op::shl:
     case Op::shr_u:
@@ -261,6 +262,9 @@ bool integer_op(const uint64_t* x, uint64_t& out) {
       return true;
     case Op::bxor:
       out = x[0] ^ x[1];
+      return true;
+    case Op::and_xor:
+      out = (x[0] & x[1]) ^ x[2];
       return true;
     case Op::bnot:
       out = ~x[0];

@@ -21,8 +21,11 @@ namespace {
 constexpr int64_t kTurns = 6;  ///< of each subgroup's loop
 constexpr int64_t kGroup = 128;
 constexpr const char* kDevices[] = {"sm_80", "sm_90a", "nvidia"};
-const NamedFormat kCounted[] = {{"u4 zero 8", {.code = types::u4, .group = kGroup, .constant_zero = 8}},
-                                {"f16", {.code = types::f16, .group = 0}}};
+const NamedFormat kCounted[] = {
+    {"u4 zero 8", {.code = types::u4, .group = kGroup, .constant_zero = 8}},
+    {"u4 zeros", {.code = types::u4, .group = kGroup, .zeros = true}},
+    {"u4 zero 8 x bf16", {.code = types::u4, .group = kGroup, .constant_zero = 8}, types::bf16},
+    {"f16", {.code = types::f16, .group = 0}}};
 
 const FiguresFile& counters_file() {
   static const FiguresFile file(
@@ -35,8 +38,12 @@ const FiguresFile& counters_file() {
   return file;
 }
 
+/// None where no matrix instruction has the type of x.
 std::vector<ScheduleRow> rows_of(const Target& target, const NamedFormat& f) {
-  const auto rows = schedules_of(target, f.format);
+  if (std::none_of(target.atoms.begin(), target.atoms.end(),
+                   [&](const Atom& a) { return a.source != MapSource::fma && a.a == f.activation; }))
+    return {};
+  const auto rows = schedules_of(target, f.format, f.activation);
   REQUIRE(rows);
   std::vector<ScheduleRow> out = rows->rows;
   std::erase_if(out, [](const ScheduleRow& r) { return r.schedule.k_groups > 1; });  // the loop is the same
@@ -49,11 +56,11 @@ std::string name_of(const NamedFormat& f, const Schedule& s) { return fmt::forma
 sim::KernelCount counted(sim::Device& device, const Target& target, const NamedFormat& f, const Schedule& s) {
   const int64_t n = s.tile_n, m = s.tile_m, k = s.tile_k * kTurns;
   const bool scaled = f.format.scaled();
-  auto matmul = Matmul::create(device, target, f.format, types::f16, false);
+  auto matmul = Matmul::create(device, target, f.format, f.activation, false);
   REQUIRE(matmul);
   const std::vector<std::byte> codes(static_cast<size_t>(scaled ? n * k : n * k * 2), std::byte{9});
-  const std::vector<uint16_t> scales(static_cast<size_t>(n * k / kGroup), 0x3c00);
-  REQUIRE((*matmul)->store(scaled ? PlainWeights{n, k, k / kGroup, codes, scales, {}}
+  const std::vector<uint16_t> ones(static_cast<size_t>(n * k / kGroup), static_cast<uint16_t>(encode(f.activation, 1)));
+  REQUIRE((*matmul)->store(scaled ? PlainWeights{n, k, k / kGroup, codes, ones, ones}
                                   : PlainWeights{n, k, 0, codes, {}, {}}));
   const auto x = device.alloc(static_cast<uint64_t>(m * k) * 2), y = device.alloc(static_cast<uint64_t>(m * n) * 4);
   REQUIRE((x && y));

@@ -27,6 +27,7 @@ struct ShippedKernel {
 struct NamedFormat {
   const char* name;
   kernels::WeightFormat format;
+  Type activation = types::f16;
 };
 inline constexpr NamedFormat kFormats[] = {
     {"f16", {.code = types::f16, .group = 0}},
@@ -55,12 +56,12 @@ inline tile::Func built(Result<tile::Func> f) {
 
 inline ShippedKernel shipped_matmul(const NamedFormat& f, const Schedule& s, bool biased) {
   return {fmt::format("{} g{} {}{}", f.name, f.format.group, to_string(s), biased ? " bias" : ""),
-          built(kernels::matmul(f.format, types::f16, biased, s)),
+          built(kernels::matmul(f.format, f.activation, biased, s)),
           s.factor_on_accumulator ? tile::Factor::accumulator : tile::Factor::operand};
 }
 
 inline std::vector<Schedule> schedules(const Target& t, const NamedFormat& f) {
-  const auto set = schedules_of(t, f.format);
+  const auto set = schedules_of(t, f.format, f.activation);
   REQUIRE_MESSAGE(set, set.error().text);
   std::vector<Schedule> out;
   for (const ScheduleRow& row : set->rows) out.push_back(row.schedule);

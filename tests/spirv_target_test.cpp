@@ -22,6 +22,7 @@ Target gpu() {
   t.shared_bytes = 32768;
   t.max_registers = 128;
   t.f16_arithmetic = false;
+  t.bf16_arithmetic = true;
   t.mma_f16_subnormals = t.rte_f16 = t.preserve_f32_denorm = true;
   Atom atom{.name = "coopmat 16x8x16 f16 f16 f32 f32",
             .m = 16,
@@ -58,6 +59,7 @@ void check_round_trip(const Target& t) {
   CHECK(back->shared_bytes == t.shared_bytes);
   CHECK(back->max_registers == t.max_registers);
   CHECK(back->f16_arithmetic == t.f16_arithmetic);
+  CHECK(back->bf16_arithmetic == t.bf16_arithmetic);
   CHECK(back->f16_storage == t.f16_storage);
   CHECK(back->byte_storage == t.byte_storage);
   CHECK(back->mma_f16_subnormals == t.mma_f16_subnormals);

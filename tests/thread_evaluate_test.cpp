@@ -64,6 +64,8 @@ TEST_CASE("integers wrap, and signs are in the operation") {
       {Op::band, kI32, {0xff00ff00, 0x0ff00ff0}, 0x0f000f00},
       {Op::bor, kI16, {0xf000, 0x000f}, 0xf00f},
       {Op::bxor, kBool, {1, 1}, 0},
+      {Op::and_xor, kI32, {0x12345678, 0x000f000f, 0x43084300}, 0x430c4308},
+      {Op::and_xor, kI16, {0xabcd, 0x0f0f, 0xffff}, 0xf4f2},
       {Op::bnot, kBool, {0}, 1},
       {Op::bnot, kI16, {0x00ff}, 0xff00},
       {Op::shl, kI32, {0x80000001, 31}, 0x80000000},

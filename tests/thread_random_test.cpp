@@ -153,6 +153,7 @@ class Maker {
     if (kind == 2) return add(i32_, b_.emit(chance(2) ? Op::neg : chance(2) ? Op::abs : Op::bnot, {data()}));
     if (kind == 3) return add(i32_, b_.emit(pick(kShifts), {data(), small(32)}));
     if (kind == 4) return add(i32_, b_.emit(Op::select, {pick(bool_), data(), data()}));
+    if (chance(8)) return add(i32_, b_.emit(Op::and_xor, {data(), data(), data()}));
     add(i32_, b_.emit(pick(kOps), {data(), data()}));
   }
 

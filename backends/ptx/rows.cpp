@@ -17,6 +17,7 @@ constexpr Parts b1 = bit(Part::b1), i8 = bit(Part::i8), i16 = bit(Part::i16), i3
 constexpr Parts f16 = bit(Part::f16), bf16 = bit(Part::bf16), f32 = bit(Part::f32);
 constexpr Parts i16x2 = bit(Part::i16x2), f16x2 = bit(Part::f16x2), bf16x2 = bit(Part::bf16x2);
 constexpr Parts words = i16 | i32 | i64, ints = i8 | words, bitsets = ints | i16x2, i32f32i64 = i32 | f32 | i64;
+constexpr Parts in_b32 = i8 | i32 | i16x2, i16i64 = i16 | i64;
 constexpr Parts halves = f16 | bf16, pairs = f16x2 | bf16x2, in_32 = i32 | f32 | i16x2 | pairs;
 constexpr Parts not_b1 = bitsets | halves | f32 | pairs;
 

@@ -79,6 +79,7 @@ Result<Target> ptx_target(std::string_view name) {
     return bad_input(fmt::format("no PTX target '{}'; there are {}", name, fmt::join(ptx_target_names(), ", ")));
   Target target{.name = row->name, .backend = Backend::ptx, .shared_bytes = row->shared_bytes};
   target.mma_f16_subnormals = true;
+  target.bf16_arithmetic = (row->features & ptx::kBf16) != 0;
   target.rte_f16 = target.rte_f32 = true;
   target.preserve_f16_denorm = target.preserve_f32_denorm = true;
   target.ptx_isa = row->isa;

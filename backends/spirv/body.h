@@ -38,6 +38,7 @@ class Body {
   Result<Unit> frag_get(const Inst& i);
   Result<Unit> frag_length(const Inst& i);
   Result<Unit> rem_s(const Inst& i);
+  Result<Unit> and_xor(const Inst& i);
   Result<Unit> mma(const Inst& i);
   Result<Unit> frag_load(const Inst& i);
   Result<Unit> frag_load_shared(const Inst& i);

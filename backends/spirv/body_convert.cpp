@@ -27,6 +27,13 @@ Result<Unit> Body::rem_s(const Inst& i) {
   return Unit{};
 }
 
+Result<Unit> Body::and_xor(const Inst& i) {
+  const Id t = type_id(type(i.results[0]));
+  const Id field = emit(spv::Op::OpBitwiseAnd, t, {id(i.args[0]), id(i.args[1])});
+  define(i, emit(spv::Op::OpBitwiseXor, t, {field, id(i.args[2])}));
+  return Unit{};
+}
+
 Result<Unit> Body::bool_to_int(const Inst& i) {
   const thread::Type& to = type(i.results[0]);
   const Id yes = splat(to, i.op == thread::Op::sext ? ~uint64_t{0} : 1);

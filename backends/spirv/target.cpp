@@ -20,8 +20,9 @@ template <class T, class Visit>
 requires std::is_same_v<std::remove_const_t<T>, Target>
 void each_field(T& target, Visit visit) {
   auto& [name, backend, subgroup_size, fixed_subgroup_size, max_threads, shared_bytes, max_registers, f16_arithmetic,
-         f16_storage, byte_storage, mma_f16_subnormals, rte_f16, preserve_f16_denorm, preserve_f32_denorm, rte_f32,
-         async_copy, bulk_copy, overlapped_launch, ptx_isa, speed, matrix_loads, atoms] = target;
+         bf16_arithmetic, f16_storage, byte_storage, mma_f16_subnormals, rte_f16, preserve_f16_denorm,
+         preserve_f32_denorm, rte_f32, async_copy, bulk_copy, overlapped_launch, ptx_isa, speed, matrix_loads, atoms] =
+      target;
   visit("name", name);
   visit("backend", backend);
   visit("subgroup_size", subgroup_size, 1, 128);
@@ -30,6 +31,7 @@ void each_field(T& target, Visit visit) {
   visit("shared_bytes", shared_bytes, 0, 1 << 30);
   visit("max_registers", max_registers, 1, 1 << 16);
   visit("f16_arithmetic", f16_arithmetic);
+  visit("bf16_arithmetic", bf16_arithmetic);
   visit("f16_storage", f16_storage);
   visit("byte_storage", byte_storage);
   visit("mma_f16_subnormals", mma_f16_subnormals);

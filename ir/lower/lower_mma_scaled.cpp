@@ -1,6 +1,7 @@
 // Multiply-add with a factor for each row and run of k: a run's sum starts from 0 and is folded into the accumulator by
-// one multiply-add. Codes need no conversion then: read as f16 subnormals they are off by a power of two, which joins
-// the factor, and by the zero point, whose product with b all rows share.
+// one multiply-add. Codes need no conversion then: as low bits of a float whose other bits are a constant they are off
+// by a power of two, which joins the factor, and by the constant and the zero point, whose product with b all rows
+// share.
 #include <cmath>
 
 #include "ir/lower/lowering.h"
@@ -8,25 +9,16 @@
 namespace lathe {
 namespace {
 
-constexpr int kMantissaBits = 10;  ///< of f16
-constexpr int kUnit = 24;          ///< the smallest f16 subnormal is 2^-24
-
-/// The lowest bit of its half that the field at `bit` comes to by moving whole bytes.
-int natural_place(int64_t bit, int width) {
-  const auto low = static_cast<int>(bit % 16);
-  return low + width <= kMantissaBits ? low : low - 8;
-}
-
 /// By slot of operand a, the place its row's codes are read at: one for all codes of a row, and one for both codes of a
 /// word's halves.
-std::vector<int> row_places(const Layout& a, int width) {
+std::vector<int> row_places(const Layout& a, int width, int mantissa) {
   std::map<int64_t, int> of_row;
   const auto row = [&](int64_t slot) { return a.at(0, slot)[0]; };
   const auto lower = [&](int64_t slot, int place) {
     const auto [it, fresh] = of_row.try_emplace(row(slot), place);
     it->second = std::min(it->second, place);
   };
-  for (int64_t s = 0; s < a.slots(); s++) lower(s, natural_place(PackedLayout::paired_bit(width, s), width));
+  for (int64_t s = 0; s < a.slots(); s++) lower(s, natural_place(PackedLayout::paired_bit(width, s), width, mantissa));
   for (int64_t s = 0; s < a.slots(); s += 2)
     if (of_row.at(row(s)) != of_row.at(row(s + 1))) return std::vector<int>(static_cast<size_t>(a.slots()), 0);
   std::vector<int> out;
@@ -50,53 +42,46 @@ std::optional<std::vector<int>> places_of_sums(const std::vector<int>& places, c
 
 }  // namespace
 
-/// Fragment a of minus the zero point, in the units of its slots' places.
-ValueId Lowering::zero_fragment(const Atom& atom, const std::vector<int>& places, int64_t zero) {
-  TileRegs t{types::f16, operand_a(atom), {}, false, {}, kNone};
-  for (size_t s = 0; s < places.size(); s += 2) {
-    const double unit = std::ldexp(1.0, places[s] - kUnit);
-    t.regs.push_back(
-        b_.constant(thread::kF16x2, static_cast<int64_t>(encode(types::f16, -static_cast<double>(zero) * unit))));
-  }
-  return fragments(t, atom, thread::Use::a)[0];
+/// The bits of `t` beside a code in its mantissa for which sums are exact: of f16 none, where products with subnormals
+/// are right; of a type that keeps few bits less than f32's exponents, those that make the last bit worth 1.
+std::optional<int64_t> Lowering::bits_beside_code(lathe::Type t) const {
+  if (t == types::f16 && t_.mma_f16_subnormals) return 0;
+  if (t == types::bf16) return static_cast<int64_t>(encode(t, std::exp2(t.man)));
+  return std::nullopt;
 }
 
 std::optional<Lowering::Operand> Lowering::raw_operand(ValueId a, const MmaPlan& plan) {
   const Inst* cast = f_.def(a);
   if (!cast || (cast->op != tile::Op::cast && cast->op != tile::Op::cast_minus)) return std::nullopt;
   const TileRegs& q = tiles_.at(cast->args[0]);
-  const Atom& atom = *plan.atom;
-  const bool exact = t_.mma_f16_subnormals && atom.a == types::f16 && atom.source != MapSource::opaque;
-  if (!exact || !q.paired || q.splat != kNone || q.layout != plan.a || q.slots() % 2) return std::nullopt;
+  const lathe::Type elem = plan.atom->a;
+  const auto beside = bits_beside_code(elem);
   const int width = q.elem.bits;
-  std::vector<int> places = row_places(plan.a, width);
+  if (!beside || plan.atom->source == MapSource::opaque || width > elem.man) return std::nullopt;
+  if (!q.paired || q.splat != kNone || q.layout != plan.a || q.slots() % 2) return std::nullopt;
+  std::vector<int> places = row_places(plan.a, width, elem.man);
   auto sums = places_of_sums(places, plan, t_.subgroup_size);
   if (!sums) {
     places.assign(places.size(), 0);
     sums = std::vector<int>(static_cast<size_t>(plan.c.slots()), 0);
   }
-  Operand out{{types::f16, plan.a, {}, false, {}, kNone}, *sums, {}};
   const int64_t field = (int64_t{1} << width) - 1, sign = q.elem.kind == Kind::sint ? int64_t{1} << (width - 1) : 0;
+  Operand out{{elem, plan.a, {}, false, {}, kNone}, {}};
   for (int64_t s = 0; s < q.slots(); s += 2) {
     const int64_t bit = PackedLayout::paired_bit(width, s), place = places[static_cast<size_t>(s)];
     ValueId word = q.regs[static_cast<size_t>(bit / 32)];
-    if (sign) {  // offset binary: all codes of a word at once
-      int64_t signs = 0;
-      for (int64_t at = 0; at < 32; at += width) signs |= sign << at;
-      word = emit(Op::bxor, {word, b_.i32(static_cast<int32_t>(signs))});
-    }
     if (bit % 16 != place) word = emit(Op::shr_u, {word, b_.i32(bit % 16 - place)});
-    const int64_t mask = field << place;
-    out.regs.regs.push_back(cvt(Op::bitcast, emit(Op::band, {word, b_.i32(mask | mask << 16)}), thread::kF16x2));
+    const int64_t mask = field << place, others = *beside | sign << place;  // offset binary
+    word = others ? emit(Op::and_xor, {word, b_.i32(mask | mask << 16), b_.i32(others | others << 16)})
+                  : emit(Op::band, {word, b_.i32(mask | mask << 16)});
+    out.regs.regs.push_back(cvt(Op::bitcast, word, TT{storage_scalar(elem)}.with_lanes(2)));
   }
+  const double base = decode(elem, static_cast<uint64_t>(*beside));
+  const double last = decode(elem, static_cast<uint64_t>(*beside | 1)) - base;
   const int64_t zero = (cast->op == tile::Op::cast_minus ? cast->attr.imm : 0) + sign;
-  const int64_t la = atom.layout_a.slots();
-  std::map<std::vector<int>, ValueId> made;
-  for (int64_t m = 0; zero != 0 && m < plan.walk_m; m++) {
-    const auto first = places.begin() + m * plan.walk_k * la;
-    const auto [it, fresh] = made.try_emplace({first, first + la}, kNone);
-    if (fresh) it->second = zero_fragment(atom, it->first, zero);
-    out.zero_point.push_back(it->second);
+  for (const int place : *sums) {
+    const double unit = std::ldexp(last, place);
+    out.rows.push_back({unit, base + static_cast<double>(zero) * unit});
   }
   return out;
 }
@@ -120,32 +105,39 @@ TileRegs Lowering::run_of(const MmaPlan& plan, const std::vector<ValueId>& fa, c
   return out;
 }
 
+/// Minus the sums of b over one run.
+TileRegs Lowering::shares_of(const MmaPlan& plan, const std::vector<ValueId>& fb, int64_t from, int64_t to) {
+  const TileRegs ones{plan.atom->a, plan.a, {}, false, {}, constant_of(plan.atom->a, -1, -1)};
+  return run_of(plan, fragments(ones, *plan.atom, thread::Use::a), fb, from, to, [](int64_t) {});
+}
+
 Result<Unit> Lowering::mma_scaled(const Inst& i, const MmaPlan& plan) {
   const Atom& atom = *plan.atom;
   const TileRegs &s = tiles_.at(i.args[1]), &b = tiles_.at(i.args[2]), &c = tiles_.at(i.args[3]);
   const auto raw = raw_operand(i.args[0], plan);
-  const Operand a = raw ? *raw : Operand{tiles_.at(i.args[0]), {}, {}};
+  const Operand a = raw ? *raw : Operand{tiles_.at(i.args[0]), {}};
+  const bool shared = std::any_of(a.rows.begin(), a.rows.end(), [](const Operand::Row& r) { return r.zero != 0; });
   const int64_t runs = plan.runs(s.layout.shape()[1], f_.split[2]), steps = plan.walk_k / runs;
   std::map<Coord, int64_t> factor_at;
   for (int64_t x = 0; x < s.slots(); x++) factor_at[s.layout.at(0, x)] = x;
   std::vector<ValueId> fa, fb;
   if (atom.source != MapSource::opaque)
     fa = fragments(a.regs, atom, thread::Use::a), fb = fragments(b, atom, thread::Use::b);
-  std::vector<ValueId> zeros;  // as fa, for every step
-  for (const ValueId z : a.zero_point) zeros.insert(zeros.end(), static_cast<size_t>(plan.walk_k), z);
 
   TileRegs out{c.elem, plan.c, c.regs, false, {}, kNone, &atom};
   for (int64_t r = 0; r < runs; r++) {
     const TileRegs sums = run_of(plan, fa, fb, r * steps, (r + 1) * steps,
                                  [&](int64_t k) { load_opaque_step(plan, a.regs, b, k, fa, fb); });
-    const TileRegs shares = zeros.empty() ? sums : run_of(plan, zeros, fb, r * steps, (r + 1) * steps, [](int64_t) {});
+    const TileRegs shares = shared ? shares_of(plan, fb, r * steps, (r + 1) * steps) : sums;
     for (int64_t slot = 0; slot < c.slots(); slot++) {
       const Coord at{plan.c.at(0, slot)[0], r};
       ValueId factor = convert_scalar(element(s, factor_at.at(at)), s.elem, c.elem);
-      if (!a.row_place.empty())
-        factor = emit(Op::mul, {factor, b_.f32(std::ldexp(1.0F, kUnit - a.row_place[static_cast<size_t>(slot)]))});
       ValueId sum = element(sums, slot);
-      if (!zeros.empty()) sum = emit(Op::add, {sum, element(shares, slot)});
+      if (!a.rows.empty()) {
+        const auto [unit, zero] = a.rows[static_cast<size_t>(slot)];
+        if (unit != 1) factor = emit(Op::mul, {factor, constant_of(c.elem, 1 / unit, 0)});
+        if (zero != 0) sum = emit(Op::fma, {element(shares, slot), constant_of(c.elem, zero, 0), sum});
+      }
       ValueId& total = out.regs[static_cast<size_t>(slot)];
       total = emit(Op::fma, {sum, factor, total});
     }

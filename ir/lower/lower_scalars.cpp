@@ -45,16 +45,17 @@ constexpr ElementRow kElementRows[] = {
 
 }  // namespace
 
-/// Of the operations on f16; the others widen it to f32.
-bool Lowering::works_on_halves(tile::Op op) {
-  return op == tile::Op::add || op == tile::Op::sub || op == tile::Op::mul || op == tile::Op::fma ||
-         op == tile::Op::neg;
+/// Of the operations on 16-bit floats; the others widen them to f32.
+bool Lowering::works_on_halves(tile::Op op, lathe::Type elem) const {
+  const bool arithmetic =
+      op == tile::Op::add || op == tile::Op::sub || op == tile::Op::mul || op == tile::Op::fma || op == tile::Op::neg;
+  return arithmetic && (elem == types::f16 || (elem == types::bf16 && t_.bf16_arithmetic));
 }
 
 /// `elem` is the type of the last operand (select's condition is bool).
 Result<ValueId> Lowering::elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args) {
   if (op == tile::Op::select) return emit(Op::select, args);
-  if (elem == types::bf16 || (elem == types::f16 && !works_on_halves(op))) {
+  if (elem.is_float() && elem.bits == 16 && !works_on_halves(op, elem)) {
     std::vector<ValueId> wide;
     for (const ValueId a : args) wide.push_back(convert_scalar(a, elem, types::f32));
     TRY_ASSIGN(const ValueId v, elementwise(op, types::f32, wide));

@@ -1,6 +1,7 @@
 // Register tiles: how a thread holds them, and the operations that need no memory.
 #include <fmt/format.h>
 #include <bit>
+#include <cmath>
 
 #include "ir/lower/lowering.h"
 
@@ -16,6 +17,13 @@ int64_t code_bit(const TileRegs& t, int64_t slot) {
 }
 
 }  // namespace
+
+int natural_place(int64_t bit, int width, int mantissa) {
+  const auto low = static_cast<int>(bit % 16);
+  for (const int place : {low, low - 8})
+    if (place >= 0 && place + width <= mantissa) return place;
+  return 0;
+}
 
 thread::Scalar Lowering::storage_scalar(lathe::Type t) {
   if (t.kind == Kind::boolean) return thread::Scalar::b1;
@@ -242,7 +250,7 @@ Result<Unit> Lowering::view_tile(const Inst& i) {
 Result<Unit> Lowering::elementwise_tile(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   const lathe::Type elem = type(i.args.back()).elem;
-  const bool native_half = elem == types::f16 && works_on_halves(i.op);
+  const bool native_half = works_on_halves(i.op, elem);
   const bool same_regs = t.elem == elem && i.op != tile::Op::select;
   const auto& first = tiles_.at(i.args[0]);
   if (same_regs && (native_half || elem.bits >= 32)) {
@@ -267,55 +275,56 @@ Result<Unit> Lowering::elementwise_tile(const Inst& i) {
   return Unit{};
 }
 
-/// Codes in pairs 16 bits apart become f16 pairs: the field is or-ed under the exponent of 1024, where a unit of the
-/// last place is 1, and one subtraction or multiply-add brings it to q - minus exactly. Signed codes have their sign
-/// bit flipped (offset binary) by the same operation.
-std::optional<std::vector<ValueId>> Lowering::unpack_f16_pairs(const TileRegs& q, int64_t minus) {
-  if (!q.paired || q.splat != kNone || !t_.f16_arithmetic || q.slots() % 2) return std::nullopt;
-  const int64_t width = q.elem.bits;
-  const int64_t offset = minus + (q.elem.kind == Kind::sint ? int64_t{1} << (width - 1) : 0);
-  auto pair_of = [&](double v) {
-    const auto h = static_cast<int64_t>(encode(types::f16, v));
-    return b_.constant(thread::kF16x2, h);  // raw bits of every lane
+/// Codes in pairs 16 bits apart become pairs of 16-bit floats: the field is put under the exponent where a unit of the
+/// last place is 1 (1024 in f16), and one subtraction or multiply-add brings it to q - minus exactly. Signed codes have
+/// their sign bit flipped (offset binary) by the same operation. None where a constant of these is no such float.
+std::optional<std::vector<ValueId>> Lowering::unpack_pairs(const TileRegs& q, lathe::Type to, int64_t minus) {
+  const int width = q.elem.bits;
+  const bool arithmetic = to == types::f16 ? t_.f16_arithmetic : t_.bf16_arithmetic;
+  if (!q.paired || q.splat != kNone || !arithmetic || width > to.man || q.slots() % 2) return std::nullopt;
+  const bool has_sign = q.elem.kind == Kind::sint;
+  const auto offset = static_cast<double>(minus + (has_sign ? int64_t{1} << (width - 1) : 0));
+  const double one = std::exp2(to.man);
+  const auto pair_of = [&](double v) {
+    return b_.constant(TT{storage_scalar(to)}.with_lanes(2), static_cast<int64_t>(encode(to, v)));
   };
   std::vector<ValueId> out;
   for (int64_t s = 0; s < q.slots(); s += 2) {
-    const int64_t bit = PackedLayout::paired_bit(static_cast<int>(width), s);
+    const int64_t bit = PackedLayout::paired_bit(width, s);
+    const int low = natural_place(bit, width, to.man);
+    const double scale = std::ldexp(1.0, -low), less = one * scale + offset;
+    if (decode(to, encode(to, less)) != less) return std::nullopt;
     ValueId word = q.regs[static_cast<size_t>(bit / 32)];
-    int64_t low = bit % 32;
-    if (low + width > 10) {  // beyond the mantissa: the upper byte of each half comes down
-      word = emit(Op::shr_u, {word, b_.i32(8)});
-      low -= 8;
-    }
-    const int64_t field = ((int64_t{1} << width) - 1) << low;
-    const int64_t sign = q.elem.kind == Kind::sint ? int64_t{1} << (low + width - 1) : 0;
-    const ValueId masked = emit(Op::band, {word, b_.i32(field | field << 16)});
-    const int64_t magic = 0x6400 | sign;
-    const ValueId biased =
-        cvt(Op::bitcast, emit(sign ? Op::bxor : Op::bor, {masked, b_.i32(magic | magic << 16)}), thread::kF16x2);
-    const double scale = 1.0 / static_cast<double>(int64_t{1} << low);
-    out.push_back(
-        low == 0 ? emit(Op::sub, {biased, pair_of(1024.0 + static_cast<double>(offset))})
-                 : emit(Op::fma, {biased, pair_of(scale), pair_of(-1024.0 * scale - static_cast<double>(offset))}));
+    if (bit % 16 != low) word = emit(Op::shr_u, {word, b_.i32(bit % 16 - low)});
+    const int64_t field = ((int64_t{1} << width) - 1) << low, sign = has_sign ? int64_t{1} << (low + width - 1) : 0;
+    const int64_t magic = static_cast<int64_t>(encode(to, one)) | sign;
+    const ValueId bits = emit(Op::and_xor, {word, b_.i32(field | field << 16), b_.i32(magic | magic << 16)});
+    const ValueId biased = cvt(Op::bitcast, bits, TT{storage_scalar(to)}.with_lanes(2));
+    out.push_back(low == 0 ? emit(Op::sub, {biased, pair_of(less)})
+                           : emit(Op::fma, {biased, pair_of(scale), pair_of(-less)}));
   }
   return out;
+}
+
+/// Codes that become `to` by way of 16-bit floats, in which q - minus is exact.
+std::optional<TileRegs> Lowering::unpacked(const TileRegs& q, lathe::Type to, const Layout& layout, int64_t minus) {
+  if (is_half(to))
+    if (const auto pairs = unpack_pairs(q, to, minus)) return TileRegs{to, layout, *pairs, false, {}, kNone};
+  const auto pairs = to == types::f16 ? std::nullopt : unpack_pairs(q, types::f16, minus);
+  if (!pairs) return std::nullopt;
+  const TileRegs half{types::f16, layout, *pairs, false, {}, kNone};
+  std::vector<ValueId> elements;
+  for (int64_t s = 0; s < half.slots(); s++) elements.push_back(convert_scalar(element(half, s), types::f16, to));
+  return assemble(to, layout, elements);
 }
 
 Result<Unit> Lowering::cast_tile(const Inst& i) {
   const TileRegs& from = tiles_.at(i.args[0]);
   const tile::Type& t = type(i.results[0]);
   const int64_t minus = i.op == tile::Op::cast_minus ? i.attr.imm : 0;
-  const bool exact_half = is_code(from.elem) && t.elem.is_float();
-  if (exact_half && minus >= -128 && minus <= 255)
-    if (const auto pairs = unpack_f16_pairs(from, minus)) {
-      TileRegs half{types::f16, *t.layout, *pairs, false, {}, kNone};
-      std::vector<ValueId> elements;
-      if (t.elem != types::f16) {  // exact in f16, so widening it loses nothing
-        for (int64_t s = 0; s < half.slots(); s++)
-          elements.push_back(convert_scalar(element(half, s), types::f16, t.elem));
-        half = assemble(t.elem, *t.layout, elements);
-      }
-      tiles_[i.results[0]] = half;
+  if (is_code(from.elem) && t.elem.is_float() && minus >= -128 && minus <= 255)
+    if (const auto floats = unpacked(from, t.elem, *t.layout, minus)) {
+      tiles_[i.results[0]] = *floats;
       return Unit{};
     }
   std::vector<ValueId> elements;

@@ -34,6 +34,10 @@ MemoryLayout shared_operand(const Coord& shape, int64_t elem_bytes);
 /// Elements one access of a plain row may move: by the alignment of rows, and the multiple its index is of.
 int64_t widest(lathe::Type elem, bool aligned, int64_t multiple);
 
+/// The lowest bit of its half that a code at `bit` of a lane's words comes to by moving whole bytes, or 0 where these
+/// do not bring it inside the mantissa.
+int natural_place(int64_t bit, int width, int mantissa);
+
 class Lowering {
  public:
   Lowering(const tile::Func& f, const Target& t, const LowerOptions& options);
@@ -63,7 +67,7 @@ class Lowering {
 
   // ---- lower_scalars.cpp
   Result<Unit> scalar_inst(const Inst& i);
-  static bool works_on_halves(tile::Op op);
+  bool works_on_halves(tile::Op op, lathe::Type elem) const;
   Result<ValueId> elementwise(tile::Op op, lathe::Type elem, const std::vector<ValueId>& args);
   struct Bounds {
     int64_t least, most;
@@ -85,7 +89,8 @@ class Lowering {
   Result<Unit> tile_inst(const Inst& i);
   Result<Unit> elementwise_tile(const Inst& i);
   Result<Unit> cast_tile(const Inst& i);
-  std::optional<std::vector<ValueId>> unpack_f16_pairs(const TileRegs& q, int64_t minus);
+  std::optional<std::vector<ValueId>> unpack_pairs(const TileRegs& q, lathe::Type to, int64_t minus);
+  std::optional<TileRegs> unpacked(const TileRegs& q, lathe::Type to, const Layout& layout, int64_t minus);
   void fill_tile(const Inst& i);
   void iota_tile(const Inst& i);
   void rename_tile(const Inst& i);  ///< transpose, reshape, broadcast: registers move, values stay
@@ -293,17 +298,21 @@ class Lowering {
 
   // ---- lower_mma_scaled.cpp: factors on the accumulator
   /// Operand a of an mma_scaled as its instruction reads it. Where it comes straight from codes these are not
-  /// converted: the field of a code at bit p of an f16 is the subnormal code * 2^(p - 24).
+  /// converted: the field of a code at bit p of a 16-bit float whose other bits are a constant is an element of a times
+  /// a unit, plus a zero.
   struct Operand {
+    struct Row {
+      double unit, zero;
+    };
     TileRegs regs;
-    std::vector<int> row_place;       ///< p, by slot of c; empty: the values themselves
-    std::vector<ValueId> zero_point;  ///< by atom along m: the fragment that stands for minus the zero point
+    std::vector<Row> rows;  ///< by slot of c; empty: the values themselves
   };
   Result<Unit> mma_scaled(const Inst& i, const MmaPlan& plan);
+  std::optional<int64_t> bits_beside_code(lathe::Type t) const;
   std::optional<Operand> raw_operand(ValueId a, const MmaPlan& plan);
   TileRegs run_of(const MmaPlan& plan, const std::vector<ValueId>& fa, const std::vector<ValueId>& fb, int64_t from,
                   int64_t to, const std::function<void(int64_t)>& before_step);
-  ValueId zero_fragment(const Atom& atom, const std::vector<int>& places, int64_t zero);
+  TileRegs shares_of(const MmaPlan& plan, const std::vector<ValueId>& fb, int64_t from, int64_t to);
 
   // ---- lower_mma_shared.cpp: operands that stay in their room
   std::set<InstId> rooms_behind(ValueId token) const;

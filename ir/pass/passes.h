@@ -16,7 +16,9 @@ namespace lathe::tile {
 enum class Factor : uint8_t { operand, accumulator };
 
 /// Small-integer arithmetic that feeds a cast is made exact and cheap: cast(q) - z becomes cast_minus(q, z); with
-/// Factor::accumulator, mma(a * repeat(s), b, c) becomes mma_scaled(a, s, b, c).   needs: verified. target-independent.
+/// Factor::accumulator, mma(a * repeat(s), b, c) becomes mma_scaled(a, s, b, c), and of codes q with zero points z of
+/// the same groups, mma((cast(q) - repeat(z)) * repeat(s), b, c) becomes mma_scaled(cast(q), s, b, mma_scaled(-1, z *
+/// s, b, c)).   needs: verified. target-independent.
 void linearity(Func& f, Factor factor);
 
 /// `stages n` of a loop: its loads that need nothing but the index, of views it does not write, are issued n - 1 turns
