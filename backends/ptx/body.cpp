@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace lathe::ptx {
 namespace {
 
@@ -39,9 +37,6 @@ const Type& lead_type(const thread::Func& f, const Body::Inst& inst) {
 /// The place of the guard among the operands of a memory operation.
 size_t guard_of(Op op) { return std::string_view(thread::info(op).operands).find('b'); }
 
-bool is_bitwise(Op op) { return op == Op::band || op == Op::bor || op == Op::bxor; }
-bool is_constant(const thread::Func& f, ValueId v) { return f.def(v) != nullptr && f.def(v)->op == Op::constant; }
-
 std::string braced(const Regs& regs) { return regs.size() == 1 ? to_string(regs[0]) : "{" + join(regs) + "}"; }
 
 }  // namespace
@@ -71,41 +66,6 @@ Body::Body(const thread::Func& f, const Target& target, Features features, std::
     for (const ValueId a : f.insts[id].args) uses_[a]++;
     groups_matrices_ = groups_matrices_ || f_.insts[id].op == Op::mma_shared;
   });
-  for (BlockId b = 0; b < f_.blocks.size(); b++) find_bit_pairs(b);
-}
-
-/// Two bitwise operations with a constant each: the assembler joins them only where one constant is in a register.
-void Body::find_bit_pairs(BlockId id) {
-  std::set<InstId> here;
-  for (const InstId i : f_.blocks[id].insts) {
-    const Inst& outer = f_.insts[i];
-    here.insert(i);
-    if (!is_bitwise(outer.op) || type(outer.results[0]) != thread::kI32) continue;
-    for (size_t a = 0; a < 2; a++) {
-      const InstId def = f_.values[outer.args[a]].def;
-      if (def == kNone || !here.contains(def) || uses_[outer.args[a]] != 1) continue;
-      const Inst& inner = f_.insts[def];
-      if (!is_bitwise(inner.op) || !is_constant(f_, outer.args[1 - a])) continue;
-      const bool constant = is_constant(f_, inner.args[0]) || is_constant(f_, inner.args[1]);
-      const bool taken =
-          std::any_of(inner.args.begin(), inner.args.end(), [&](ValueId v) { return inner_bits_.contains(v); });
-      if (constant && !taken) inner_bits_.insert(outer.args[a]);
-    }
-  }
-}
-
-void Body::bit_pair(const Inst& inst) {
-  constexpr uint8_t kA = 0xF0, kB = 0xCC, kC = 0xAA;  // PTX manual, lop3: a function's table is its value of these
-  const auto of = [](Op op, uint8_t x, uint8_t y) {
-    return static_cast<uint8_t>(op == Op::band ? x & y : op == Op::bor ? x | y : x ^ y);
-  };
-  const size_t a = inner_bits_.contains(inst.args[0]) ? 0 : 1;
-  const Inst& inner = *f_.def(inst.args[a]);
-  const Reg result = file_.fresh(Class::b32);
-  line(fmt::format("lop3.b32 {}, {}, {}, {}, {:#x};", to_string(result), to_string(regs_[inner.args[0]][0]),
-                   to_string(regs_[inner.args[1]][0]), to_string(regs_[inst.args[1 - a]][0]),
-                   of(inst.op, of(inner.op, kA, kB), kC)));
-  regs_[inst.results[0]] = {result};
 }
 
 Result<Unit> Body::print() {
@@ -125,13 +85,6 @@ Result<Unit> Body::block(BlockId id) {
 }
 
 Result<Unit> Body::instruction(const Inst& inst) {
-  if (is_bitwise(inst.op)) {
-    if (inner_bits_.contains(inst.results[0])) return Unit{};
-    if (std::any_of(inst.args.begin(), inst.args.end(), [&](ValueId a) { return inner_bits_.contains(a); })) {
-      bit_pair(inst);
-      return Unit{};
-    }
-  }
   const Special special = special_of(inst.op);
   if (special.code != nullptr) return (this->*special.code)(inst);
   if (special.form != nullptr) return whole(inst, special.form);

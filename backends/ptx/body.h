@@ -2,7 +2,6 @@
 // The instructions of one kernel as PTX text. A value of the Thread IR is a list of registers; operations that only
 // rename registers print nothing.
 #include <functional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,8 +59,6 @@ class Body {
   Result<Unit> block(BlockId id);
   Result<Unit> instruction(const Inst& inst);
   Result<Unit> row(const Inst& inst);
-  void find_bit_pairs(BlockId id);
-  void bit_pair(const Inst& inst);
   void row_groups(const Inst& inst, const Row& row, Part from, Part to, const thread::Type& lead);
   Result<Unit> whole(const Inst& inst, const char* form);
   Result<Unit> require_atom(const std::string& name);
@@ -95,7 +92,6 @@ class Body {
   RegisterFile file_;
   std::vector<Regs> regs_;            ///< by value
   std::vector<int> uses_;             ///< by value
-  std::set<ValueId> inner_bits_;      ///< results that lop3 of their one user makes on the way
   std::vector<int64_t> shared_base_;  ///< byte offset of each shared array
   Reg shared_reg_;                    ///< address of the block of shared memory
   bool groups_matrices_ = false;      ///< some matrix instructions run beside the threads
