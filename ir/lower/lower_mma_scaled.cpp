@@ -105,12 +105,6 @@ TileRegs Lowering::run_of(const MmaPlan& plan, const std::vector<ValueId>& fa, c
   return out;
 }
 
-/// Minus the sums of b over one run.
-TileRegs Lowering::shares_of(const MmaPlan& plan, const std::vector<ValueId>& fb, int64_t from, int64_t to) {
-  const TileRegs ones{plan.atom->a, plan.a, {}, false, {}, constant_of(plan.atom->a, -1, -1)};
-  return run_of(plan, fragments(ones, *plan.atom, thread::Use::a), fb, from, to, [](int64_t) {});
-}
-
 Result<Unit> Lowering::mma_scaled(const Inst& i, const MmaPlan& plan) {
   const Atom& atom = *plan.atom;
   const TileRegs &s = tiles_.at(i.args[1]), &b = tiles_.at(i.args[2]), &c = tiles_.at(i.args[3]);
@@ -124,11 +118,23 @@ Result<Unit> Lowering::mma_scaled(const Inst& i, const MmaPlan& plan) {
   if (atom.source != MapSource::opaque)
     fa = fragments(a.regs, atom, thread::Use::a), fb = fragments(b, atom, thread::Use::b);
 
+  // Minus the sums of b over a run, alike for all rows of a, are made step by step beside the products: b is needed
+  // once.
+  const ValueId nothing = emit(Op::frag_fill, {b_.f32(0)}, {.type = fragment_type(atom, thread::Use::c)});
+  const TileRegs ones{atom.a, plan.a, {}, false, {}, constant_of(atom.a, -1, -1)};
+  const ValueId minus_one = shared ? fragments(ones, atom, thread::Use::a)[0] : kNone;
   TileRegs out{c.elem, plan.c, c.regs, false, {}, kNone, &atom};
   for (int64_t r = 0; r < runs; r++) {
-    const TileRegs sums = run_of(plan, fa, fb, r * steps, (r + 1) * steps,
-                                 [&](int64_t k) { load_opaque_step(plan, a.regs, b, k, fa, fb); });
-    const TileRegs shares = shared ? shares_of(plan, fb, r * steps, (r + 1) * steps) : sums;
+    std::vector<ValueId> minus_b(static_cast<size_t>(plan.walk_n), nothing);
+    const TileRegs sums = run_of(plan, fa, fb, r * steps, (r + 1) * steps, [&](int64_t k) {
+      load_opaque_step(plan, a.regs, b, k, fa, fb);
+      for (size_t n = 0; shared && n < minus_b.size(); n++)
+        minus_b[n] = run_atom(atom, minus_one, fb[static_cast<size_t>(k * plan.walk_n) + n], minus_b[n]);
+    });
+    TileRegs shares{types::f32, plan.c, {}, false, {}, kNone, &atom};
+    for (int64_t m = 0; shared && m < plan.walk_m; m++)
+      shares.frags.insert(shares.frags.end(), minus_b.begin(), minus_b.end());
+    if (shared) spread_fragments(shares);
     for (int64_t slot = 0; slot < c.slots(); slot++) {
       const Coord at{plan.c.at(0, slot)[0], r};
       ValueId factor = convert_scalar(element(s, factor_at.at(at)), s.elem, c.elem);

@@ -312,7 +312,6 @@ class Lowering {
   std::optional<Operand> raw_operand(ValueId a, const MmaPlan& plan);
   TileRegs run_of(const MmaPlan& plan, const std::vector<ValueId>& fa, const std::vector<ValueId>& fb, int64_t from,
                   int64_t to, const std::function<void(int64_t)>& before_step);
-  TileRegs shares_of(const MmaPlan& plan, const std::vector<ValueId>& fb, int64_t from, int64_t to);
 
   // ---- lower_mma_shared.cpp: operands that stay in their room
   std::set<InstId> rooms_behind(ValueId token) const;
