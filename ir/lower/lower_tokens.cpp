@@ -280,10 +280,7 @@ void Lowering::end_pipeline(const Inst& loop) {
     } else if (!std::exchange(waited, true)) {
       b_.effect(Op::async_wait, {}, {.imm = 0});
     }
-    const uint32_t id = array_of(loop.args[a]);
-    pending_writes_[id] = true;
-    array_depth_[id] = -1;
-    owned_.erase(id);  // other slices than the next user's
+    pending_writes_[array_of(loop.args[a])] = true;
   }
 }
 
