@@ -20,6 +20,12 @@ using thread::SharedArray;
 /// not in use at once.
 enum class Sharing : uint8_t { separated, outside_loops, anywhere };
 
+/// Elsewhere the immediate says another thing.
+bool offset_in_immediate(Op op) {
+  constexpr Op ops[] = {Op::load_shared, Op::load_matrix, Op::store_shared, Op::async_copy, Op::mma_shared};
+  return std::find(std::begin(ops), std::end(ops), op) != std::end(ops);
+}
+
 int64_t rounded_up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 
 class Storage {
@@ -147,7 +153,7 @@ class Storage {
     const auto [array, offset] = place_[f_.inst(id).attr.index];
     f_.inst(id).attr.index = array;
     if (offset == 0) return;
-    if (f_.inst(id).op != Op::frag_load_shared && f_.inst(id).op != Op::frag_store_shared) {
+    if (offset_in_immediate(f_.inst(id).op)) {
       f_.inst(id).attr.imm += offset;
       return;
     }
