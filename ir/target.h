@@ -72,9 +72,6 @@ struct Target {
   Speed speed;
   std::vector<MatrixLoad> matrix_loads;  ///< in order of preference
   std::vector<Atom> atoms;               ///< in order of preference
-
-  /// Shared memory is made of arrays of one element type each: what shares bytes is accessed by the narrowest of all.
-  bool typed_shared() const { return backend == Backend::spirv; }
 };
 
 }  // namespace lathe

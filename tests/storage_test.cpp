@@ -152,6 +152,23 @@ TEST_CASE("copies under way keep their array until they have landed, and others 
   check(before.assigned(), {512, 512}, 2);
 }
 
+TEST_CASE("bulk copies land before others take over, and take over nothing themselves") {
+  const auto build = [](bool first) {
+    Arrays k({512, 512});
+    k.f.bulk_barriers = 1;
+    if (!first) k.exchange(1);
+    k.barrier();
+    k.b.effect(Op::bulk_copy, {k.b.i32(0), k.b.i32(0), k.pointer, k.b.i32(512), k.b.constant(kBool, 1)},
+               {.imm = 512, .index = 0});
+    k.barrier();  // waits for no copy
+    k.b.effect(Op::bulk_wait, {k.b.i32(0), k.b.i32(0)});
+    if (first) k.exchange(1);
+    return k;
+  };
+  check(build(true).assigned(), {512}, 4);
+  check(build(false).assigned(), {512, 512}, 3);
+}
+
 TEST_CASE("where shared memory has types, a loop's accesses stay as wide as they are") {
   const auto build = [] {
     Arrays k({512, 512});

@@ -10,6 +10,8 @@ namespace {
 using thread::Func;
 using thread::Op;
 
+bool in_bulk(Op op) { return op == Op::bulk_copy || op == Op::bulk_box; }
+
 class Ranges {
  public:
   Ranges(const Func& f, std::span<const BlockId> homes)
@@ -27,8 +29,11 @@ class Ranges {
       r.used_in_loop = r.used_in_loop || in_loop(in_[id]);
     }
     for (const InstId id : accesses_) widen(ranges_[f.inst(id).attr.index], id);
-    for (const InstId id : accesses_)
-      if (f.inst(id).op == Op::async_copy) widen_to_landing(ranges_[f.inst(id).attr.index]);
+    for (const InstId id : accesses_) {
+      LiveRange& r = ranges_[f.inst(id).attr.index];
+      if (f.inst(id).op == Op::async_copy) widen_to_landing(r);
+      if (in_bulk(f.inst(id).op) && !std::exchange(r.bulk, true)) widen_to_bulk_landing(r);
+    }
     for (LiveRange& r : ranges_) r.in_loop = in_loop(r.block);
   }
   std::vector<LiveRange> take() { return std::move(ranges_); }
@@ -70,6 +75,15 @@ class Ranges {
     }
   }
 
+  /// The barriers that are left are waited for one after another.
+  void widen_to_bulk_landing(LiveRange& r) {
+    for (const InstId id : f_.blocks[r.block].insts) {
+      if (last_[id] <= r.last) continue;
+      if (f_.inst(id).op == Op::bulk_wait) r.last = last_[id];
+      if (touches_shared(f_.inst(id).op) || !f_.inst(id).blocks.empty()) return;
+    }
+  }
+
   const Func& f_;
   std::vector<BlockId> above_;  ///< by block: the one around it
   std::vector<InstId> owner_;   ///< by block: the instruction it is nested in
@@ -91,6 +105,7 @@ Separation::Separation(const Func& f) : f_(f), arrays_(f.shared.size()), meet_(a
 void Separation::State::join(const State& o) {
   open.insert(o.open.begin(), o.open.end());
   flying.insert(o.flying.begin(), o.flying.end());
+  bulk.insert(o.bulk.begin(), o.bulk.end());
 }
 
 void Separation::block(BlockId b) {
@@ -100,11 +115,14 @@ void Separation::block(BlockId b) {
       for (const uint32_t a : now_.open) meet_[a * arrays_ + i.attr.index] = true;
       now_.open.insert(i.attr.index);
       if (i.op == Op::async_copy) now_.flying.insert(i.attr.index);
+      if (in_bulk(i.op)) now_.bulk.insert(i.attr.index);
     } else if (i.op == Op::barrier || (i.op == Op::barrier_subgroup && f_.subgroups == 1)) {
       now_.open.clear();
     } else if (i.op == Op::async_wait) {  // a thread's own copies are there, others' after a barrier
       now_.open.insert(now_.flying.begin(), now_.flying.end());
       if (i.attr.imm == 0) now_.flying.clear();
+    } else if (i.op == Op::bulk_wait) {
+      now_.open.insert(now_.bulk.begin(), now_.bulk.end());
     } else {
       nested(i);
     }

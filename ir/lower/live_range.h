@@ -19,11 +19,12 @@ struct LiveRange {
   InstId before = kNone;  ///< the instruction of `block` that `first` is; kNone: there is no access
   bool in_loop = false;   ///< `block` is
   bool used_in_loop = false;
+  bool bulk = false;  ///< written by bulk copies
   bool meets(const LiveRange& o) const { return first <= o.last && o.first <= last; }
 };
 
 /// By array. homes: the block at whose start what an array holds is undefined. A range includes the wait that lands the
-/// asynchronous copies to its array.
+/// copies to its array.
 std::vector<LiveRange> live_ranges(const thread::Func& f, std::span<const BlockId> homes);
 
 /// Which accesses a barrier of the workgroup separates, loop-carried ones included.
@@ -37,6 +38,7 @@ class Separation {
   struct State {
     std::set<uint32_t> open;    ///< accessed since the last barrier
     std::set<uint32_t> flying;  ///< asynchronous copies to them are under way
+    std::set<uint32_t> bulk;    ///< bulk copies to them have been begun
     void join(const State& o);
   };
   void block(BlockId b);

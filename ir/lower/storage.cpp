@@ -20,6 +20,9 @@ using thread::SharedArray;
 /// not in use at once.
 enum class Sharing : uint8_t { separated, outside_loops, anywhere };
 
+/// Shared memory of SPIR-V is arrays of one element type each: what shares bytes is accessed by the narrowest of all.
+bool typed_shared(const Target& t) { return t.backend == Backend::spirv; }
+
 /// Elsewhere the immediate says another thing.
 bool offset_in_immediate(Op op) {
   constexpr Op ops[] = {Op::load_shared, Op::load_matrix, Op::store_shared, Op::async_copy, Op::mma_shared};
@@ -60,13 +63,17 @@ class Storage {
   bool may_share(uint32_t a, uint32_t b, Sharing how) const {
     const LiveRange &x = ranges_[a], &y = ranges_[b];
     if (x.meets(y)) return false;
+    // No barrier orders what threads have written before bulk copies to the same bytes.
+    if ((x.bulk && !only_before(x, y)) || (y.bulk && !only_before(y, x))) return false;
     if (how == Sharing::anywhere) return true;
-    const bool narrows = t_.typed_shared() && f_.shared[a].access_bytes != f_.shared[b].access_bytes;
+    const bool narrows = typed_shared(t_) && f_.shared[a].access_bytes != f_.shared[b].access_bytes;
     if (narrows && (x.used_in_loop || y.used_in_loop)) return false;
     const bool barriers = how == Sharing::outside_loops;
     return (separation_.holds(a, b) || (barriers && !y.in_loop)) &&
            (separation_.holds(b, a) || (barriers && !x.in_loop));
   }
+
+  static bool only_before(const LiveRange& a, const LiveRange& b) { return a.last < b.first && !a.in_loop; }
 
   /// First fit, the largest first: where only separated arrays share if that ends below `limit`, else by `how`. Returns
   /// the bytes in use.
