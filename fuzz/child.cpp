@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <utility>
 
@@ -54,6 +56,31 @@ Child::~Child() {
   waitpid(pid_, nullptr, 0);
 }
 
+double Child::processor_s() const {
+  clockid_t clock{};
+  timespec used{};
+  if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
+bool Child::answers(double seconds) const {
+  constexpr int kLooks = 100;          // while it may be silent
+  constexpr double kIdleShare = 1e-3;  // of a processor: threads that wake up now and then do not count as work
+  const double first = processor_s();
+  double since = first;
+  for (int look = 1;; look++) {
+    pollfd waits{pipe_, POLLIN, 0};
+    const int ready = poll(&waits, 1, static_cast<int>(std::ceil(seconds * 1000 / kLooks)));
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return false;
+    const double now = processor_s();
+    if (now - first >= seconds) return false;
+    if (look % kLooks != 0) continue;
+    if (now - since < seconds * kIdleShare) return false;
+    since = now;
+  }
+}
+
 std::optional<std::string> Child::line(double seconds) {
   for (;;) {
     if (const size_t end = read_.find('\n'); end != read_.npos) {
@@ -61,10 +88,7 @@ std::optional<std::string> Child::line(double seconds) {
       read_.erase(0, end + 1);
       return line;
     }
-    pollfd waits{pipe_, POLLIN, 0};
-    const int ready = poll(&waits, 1, static_cast<int>(seconds * 1000));
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) {
+    if (!answers(seconds)) {
       hung_ = true;
       kill(pid_, SIGKILL);
       return std::nullopt;

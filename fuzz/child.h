@@ -20,7 +20,9 @@ class Child {
   Child& operator=(Child&&) = delete;
   ~Child();  ///< kills it if it still runs
 
-  /// The next line (without line break), or none: it has ended, or said nothing for `seconds` and was killed.
+  /// The next line (without line break), or none: it has ended, or was killed because it worked for `seconds` of
+  /// processor time or did nothing for `seconds` on the clock. What others have the machine do meanwhile does not
+  /// count.
   std::optional<std::string> line(double seconds);
   /// After the last line: how it ended; "" is well.
   std::string end();
@@ -28,6 +30,10 @@ class Child {
 
  private:
   Child(pid_t pid, int pipe) : pid_(pid), pipe_(pipe) {}
+  /// Waits until there is something to read.
+  bool answers(double seconds) const;
+  double processor_s() const;  ///< that it has used
+
   pid_t pid_;
   int pipe_;
   std::string read_;

@@ -25,6 +25,8 @@ struct Place {
   Coord size, strides;
 };
 
+constexpr int64_t kAskedEvery = 256;  ///< operations
+
 /// What a size is and which parameter said so first.
 struct Size {
   int64_t value;
@@ -244,6 +246,7 @@ Result<Unit> Execution::run(BlockId block) {
   for (const InstId id : f_.blocks[block].insts) {
     const Func::Inst& inst = f_.inst(id);
     if (steps_left_-- <= 0) return fail(inst, fmt::format("more than {} operations", max_steps_));
+    if (witness_ && steps_left_ % kAskedEvery == 0 && !witness_->goes_on()) return fail(inst, "stopped");
     TRY(require_set(inst));
     TRY(step(inst));
     if (exited_) break;

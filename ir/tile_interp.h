@@ -28,13 +28,15 @@ class Witness {
  public:
   virtual ~Witness() = default;
   virtual void ran(const Func& f, const Func::Inst& inst, std::vector<std::vector<uint64_t>>& values) = 0;
+  /// Asked every few hundred operations; false ends the run with an error.
+  virtual bool goes_on() { return true; }
 };
 
 /// Scalars (parameters that are not views) by name, raw bits; tensors by parameter name. Sizes are taken from the
 /// tensors' shapes and must agree. Runs every workgroup of the grid in order; stores go to the tensors. Errors: a
 /// missing or mis-shaped tensor, an index below 0, a division of a size by 0, a grid over 2^31, more than `max_steps`
-/// operations, an assert that does not hold, a promise that is broken. `printed` gets the lines of print. Workspaces
-/// are no tensors of the caller: they start as 0.
+/// operations, a witness that does not go on, an assert that does not hold, a promise that is broken. `printed` gets
+/// the lines of print. Workspaces are no tensors of the caller: they start as 0.
 Result<Unit> interpret(const Func& f, std::map<std::string, HostTensor>& tensors,
                        const std::map<std::string, uint64_t>& scalars = {}, int64_t max_steps = int64_t{1} << 40,
                        Witness* witness = nullptr, std::vector<std::string>* printed = nullptr);

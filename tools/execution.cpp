@@ -1,5 +1,7 @@
 #include "tools/execution.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "engine/tile_run.h"
@@ -34,13 +36,28 @@ Result<Execution> on_device(const Place& place, const tile::Func& f, Binding& b,
   return e;
 }
 
+/// Ends the interpreter in time.
+class Deadline final : public tile::Witness {
+ public:
+  explicit Deadline(double seconds) : end_us_(now_us() + seconds * 1e6) {}
+  void ran(const tile::Func&, const tile::Func::Inst&, std::vector<std::vector<uint64_t>>&) override {}
+  bool goes_on() override { return now_us() < end_us_; }
+
+ private:
+  double end_us_;
+};
+
 }  // namespace
 
 Result<Execution> execute(const Place& place, const tile::Func& f, Binding& b, bool timed) {
   if (place.device) return on_device(place, f, b, timed);
   const double start = now_us();
   Execution e;
-  TRY(tile::interpret(f, b.tensors, b.scalars, int64_t{1} << 40, nullptr, &e.printed));
+  Deadline deadline(place.timeout_s);
+  const auto done = tile::interpret(f, b.tensors, b.scalars, int64_t{1} << 40, &deadline, &e.printed);
+  if (!done && !deadline.goes_on())
+    return bad_input(fmt::format("{}: {} did not end within {} s", kInterpreter, f.name, place.timeout_s));
+  TRY(done);
   e.path = e.atoms = kInterpreter;
   if (timed) e.us = now_us() - start;
   return e;

@@ -24,7 +24,8 @@ using fuzz::Outcome;
 using fuzz::Verdict;
 
 constexpr uint64_t kBatch = 500;   ///< programs a process
-constexpr double kPatience = 120;  ///< seconds a program may take
+constexpr double kPatience = 120;  ///< seconds of work a program may take, or of waiting
+constexpr double kNever = 1e6;     ///< seconds; the parent says when a program hangs
 constexpr int kMostFailures = 20;
 constexpr int kSlowTries = 300;  ///< of shrinking, each in a process of its own
 
@@ -76,7 +77,7 @@ std::string dump(const Json& j) { return j.dump(-1, ' ', false, Json::error_hand
 
 /// Opens the device in the child, or ends it with the reason.
 Place child_place(const std::string& id, const fuzz::Child::Say& say) {
-  auto place = open_place(id);
+  auto place = open_place(id, true, {.timeout_s = kNever});
   if (place && place->device) return std::move(*place);
   say("E" +
       (place ? std::string("a device is needed: the interpreter is what it is compared with") : place.error().text));

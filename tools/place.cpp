@@ -15,7 +15,7 @@ std::string best_device() {
 }
 
 Result<Place> open_place(const std::string& id, bool probe, const runtime::DeviceOptions& options) {
-  Place place{id.empty() ? best_device() : id, nullptr, {}};
+  Place place{id.empty() ? best_device() : id, nullptr, {}, options.timeout_s};
   if (place.id == kInterpreter) return place;
   auto device = lathe::open_device(place.id, options);
   if (!device) return tl::unexpected(Error{device.error().code, fmt::format("{}: {}", place.id, device.error().text)});

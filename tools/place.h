@@ -15,8 +15,9 @@ inline constexpr std::string_view kInterpreter = "interp";
 
 struct Place {
   std::string id;
-  std::unique_ptr<runtime::Device> device;  ///< null: the interpreter
-  Target target;                            ///< of the device; without one, no features and no atoms
+  std::unique_ptr<runtime::Device> device;                ///< null: the interpreter
+  Target target;                                          ///< of the device; without one, no features and no atoms
+  double timeout_s = runtime::DeviceOptions{}.timeout_s;  ///< for one run by the interpreter
   bool software() const { return !device || device->info().software; }
 };
 

@@ -115,7 +115,7 @@ Command run_command(CLI::App& program) {
   app->add_option("--device", o->device, "interp, an id of `lathe devices`, or sim:NAME: a simulated device")
       ->capture_default_str();
   app->add_flag("--no-probe", o->no_probe, kNoProbeHelp);
-  app->add_option("--timeout", o->timeout_s, "seconds to wait for a device that does not answer")
+  app->add_option("--timeout", o->timeout_s, "seconds to wait for a device, or the interpreter, that does not answer")
       ->check(CLI::Range(1e-3, 1e6))
       ->capture_default_str();
   app->add_option("--in", o->in, "NAME=FILE.npy: a tensor that is read; codes under 8 bits as bytes, bf16 as f32");

@@ -37,7 +37,6 @@ Result<Unit> Lowering::arrive(const Inst& i) {
   const ValueId seen = emit(Op::load_shared, {b_.i32(0)}, {.type = thread::kI32, .index = id});
   b_.effect(Op::fence, {});
   pending_reads_[id] = true;
-  if (loop_depth_ == 0) array_depth_[id] = -1;
   scalars_[i.results[0]] = cvt(Op::zext, seen, thread::kI64);
   return Unit{};
 }

@@ -48,13 +48,13 @@ Lowering::Crossing Lowering::begin_crossing(const Atom& atom, thread::Use use, i
   Crossing c{FragmentSlice(atom, use, slice_room(), count), 0, kNone, kNone};
   const int64_t bytes = c.slice.bytes();
   c.array =
-      array("fragments", bytes * out_.subgroups, static_cast<int>(c.slice.access_elems * c.slice.elem_bytes), true);
+      owned_array("fragments", bytes * out_.subgroups, static_cast<int>(c.slice.access_elems * c.slice.elem_bytes));
   c.base = slice_base(c.array);
   c.mine = emit(Op::add, {c.base, thread_bytes(c.slice.layout, c.slice.memory, c.slice.elem_bytes)});
   return c;
 }
 
-void Lowering::end_crossing(const Crossing& c) { array_depth_[c.array] = -1; }
+void Lowering::end_crossing(const Crossing& c) { free_owned_.insert(c.array); }
 
 void Lowering::write_registers(const Crossing& c, const TileRegs& t, std::span<const int64_t> atoms) {
   before_write(c.array);

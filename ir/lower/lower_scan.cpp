@@ -33,7 +33,6 @@ std::vector<ValueId> Lowering::from_thread_before(std::vector<ValueId> values, i
     if (t != stored) values[v] = cvt(Op::bitcast, values[v], t);
   }
   pending_reads_[id] = true;
-  if (loop_depth_ == 0) array_depth_[id] = -1;
   return values;
 }
 

@@ -70,22 +70,25 @@ std::vector<int> inverse_of(const std::vector<int>& order) {
 
 }  // namespace
 
-uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_bytes, bool owned) {
-  bytes = (bytes + 15) / 16 * 16;
-  for (auto& [id, depth] : array_depth_) {  // an array nobody uses any more is used again
+uint32_t Lowering::array(const std::string& label, int64_t bytes, int access_bytes) {
+  const auto id = static_cast<uint32_t>(out_.shared.size());
+  out_.shared.push_back({.name = label, .bytes = (bytes + 15) / 16 * 16, .access_bytes = access_bytes});
+  homes_.push_back(b_.block);
+  pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
+  return id;
+}
+
+uint32_t Lowering::owned_array(const std::string& label, int64_t bytes, int access_bytes) {
+  // Slices stay where they are: accesses of two subgroups never meet, and their own barrier is enough.
+  for (const uint32_t id : free_owned_) {
     thread::SharedArray& a = out_.shared[id];
-    // Slices stay where they are: accesses of two subgroups never meet, and their own barrier is enough.
-    if (depth >= 0 || owned_.contains(id) != owned || (owned && a.bytes < bytes)) continue;
-    a.bytes = std::max(a.bytes, bytes);
+    if (a.bytes < bytes) continue;
     a.access_bytes = std::min(a.access_bytes, access_bytes);
-    depth = loop_depth_;
+    free_owned_.erase(id);
     return id;
   }
-  const auto id = static_cast<uint32_t>(out_.shared.size());
-  out_.shared.push_back({.name = label, .bytes = bytes, .access_bytes = access_bytes});
-  array_depth_[id] = loop_depth_;
-  pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
-  if (owned) owned_.insert(id);
+  const uint32_t id = array(label, bytes, access_bytes);
+  owned_.insert(id);
   return id;
 }
 
@@ -176,8 +179,9 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
   const Exchange e = plan_exchange(without_partials(from.layout), to, bytes, t_);
   const Layout w = transpose(from.layout, e.order);
   const int64_t copy_bytes = (e.memory.span() * bytes + 15) / 16 * 16;
-  const uint32_t id = array("exchange", copy_bytes * copies * (owned ? out_.subgroups : 1),
-                            static_cast<int>(std::min(e.write_elems, own_elems(e.read))) * bytes, owned);
+  const int access_bytes = static_cast<int>(std::min(e.write_elems, own_elems(e.read))) * bytes;
+  const uint32_t id = owned ? owned_array("exchange", copy_bytes * copies * out_.subgroups, access_bytes)
+                            : array("exchange", copy_bytes * copies, access_bytes);
   shown_tiles_.push_back({"exchange", b_.loc, stored, in_order(e.memory, e.order), from.layout,
                           transpose(e.read.place, inverse_of(e.order)), e.write_elems, asked_elems(e.read)});
   const ValueId base = owned ? slice_base(id) : b_.i32(0);
@@ -220,7 +224,7 @@ Result<TileRegs> Lowering::through_shared(const TileRegs& given, const Layout& t
     }
   }
   pending_reads_[id] = true;
-  if (owned || loop_depth_ == 0) array_depth_[id] = -1;
+  if (owned) free_owned_.insert(id);
   if (as_words)
     for (ValueId& v : elements) v = convert_scalar(v, types::i32, given.elem);
   for (ValueId& v : elements) v = first_addend(to, v);
@@ -349,7 +353,6 @@ Result<std::vector<ValueId>> Lowering::reduce_across(const Inst& i, const Layout
     sums[static_cast<size_t>(s)] = sum;
   }
   pending_reads_[id] = true;
-  if (loop_depth_ == 0) array_depth_[id] = -1;
   return sums;
 }
 
@@ -357,11 +360,7 @@ Result<Unit> Lowering::shared_tile(const Inst& i) {
   const tile::Type& t = type(i.results[0]);
   if (t.elem.bits < 8) return unsupported("shared: tiles of under 8 bits an element");
   const int64_t elements = std::accumulate(t.shape.begin(), t.shape.end(), int64_t{1}, std::multiplies<>());
-  const auto id = static_cast<uint32_t>(out_.shared.size());
-  out_.shared.push_back({name(i.results[0]), (elements * t.elem.bits / 8 + 15) / 16 * 16, t.elem.bits / 8});
-  array_depth_[id] = 0;  // lives to the end of the kernel
-  pending_reads_[id] = pending_writes_[id] = loop_depth_ > 0;
-  shared_tiles_[i.results[0]] = id;
+  shared_tiles_[i.results[0]] = array(name(i.results[0]), elements * t.elem.bits / 8, t.elem.bits / 8);
   shown_tiles_.push_back({name(i.results[0]), i.loc, t.elem, row_major(t.shape, t.shape.back()), {}, {}});
   return Unit{};
 }

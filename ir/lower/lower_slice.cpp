@@ -75,7 +75,6 @@ std::vector<ValueId> Lowering::through_memory(const TileRegs& given, const Layou
     elements.push_back(as_words ? convert_scalar(v, types::i32, given.elem) : v);
   }
   pending_reads_[id] = true;
-  if (loop_depth_ == 0) array_depth_[id] = -1;
   return elements;
 }
 

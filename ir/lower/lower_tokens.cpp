@@ -129,7 +129,8 @@ Result<Unit> Lowering::room(const Inst& i) {
     }
     const auto bulk = std::find_if(ring.begin(), ring.end(), [&](InstId r) { return bulk_rooms_.contains(r); });
     const bool own = bulk != ring.end() && bulk_rooms_.at(*bulk);
-    const uint32_t array_id = array("rooms", bytes, static_cast<int>(access), own);
+    const uint32_t array_id = array("rooms", bytes, static_cast<int>(access));
+    if (own) owned_.insert(array_id);
     out_.shared[array_id].align = std::max(out_.shared[array_id].align, align);
     for (const InstId other : ring) room_places_[other].array = array_id;
   }
@@ -280,10 +281,7 @@ void Lowering::end_pipeline(const Inst& loop) {
     } else if (!std::exchange(waited, true)) {
       b_.effect(Op::async_wait, {}, {.imm = 0});
     }
-    const uint32_t id = array_of(loop.args[a]);
-    pending_writes_[id] = true;
-    array_depth_[id] = -1;
-    owned_.erase(id);  // other slices than the next user's
+    pending_writes_[array_of(loop.args[a])] = true;
   }
 }
 

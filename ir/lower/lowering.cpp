@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "ir/log.h"
+#include "ir/lower/storage.h"
 
 namespace lathe {
 
@@ -39,11 +40,7 @@ Result<Lowered> Lowering::run() {
   TRY(block(f_.body));
   issue_put_off();
   await_launch();  // whoever waits for this launch waits for those before it
-  int64_t shared = 0;
-  for (const auto& a : out_.shared) shared += a.bytes;
-  if (shared > t_.shared_bytes)
-    return unsupported(fmt::format("{}: {} needs {} bytes of shared memory, the target has {}", t_.name, f_.name,
-                                   shared, t_.shared_bytes));
+  TRY(assign_storage(out_, homes_, t_));
   return Lowered{std::move(out_), std::move(packed_), logs, std::move(shown_tiles_)};
 }
 
@@ -237,8 +234,6 @@ Result<Unit> Lowering::loop(const Inst& i) {
   TRY(block(i.blocks[0]));
   launch_awaited_ = awaited;  // it may have had no turn
   loop_depth_--;
-  for (auto& [a, depth] : array_depth_)
-    if (depth > loop_depth_) depth = -1;
   everything_pending();
   touch_views(before);
   std::vector<TileRegs> next;
@@ -301,8 +296,6 @@ Result<Unit> Lowering::while_loop(const Inst& i) {
   }
   launch_awaited_ = awaited;
   loop_depth_--;
-  for (auto& [a, depth] : array_depth_)
-    if (depth > loop_depth_) depth = -1;
   everything_pending();
   touch_views(before);
   unflatten(i.results, results, like);

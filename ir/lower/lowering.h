@@ -151,8 +151,10 @@ class Lowering {
   Result<Unit> shared_tile(const Inst& i);
   Result<Unit> load_shared(const Inst& i);
   Result<Unit> store_shared(const Inst& i);
-  /// owned: cut into equal slices, each used by one subgroup only.
-  uint32_t array(const std::string& name, int64_t bytes, int access_bytes, bool owned = false);
+  /// A shared array of its own; what is in it is undefined when the block that is being made starts.
+  uint32_t array(const std::string& name, int64_t bytes, int access_bytes);
+  /// Cut into equal slices, each used by one subgroup only: one that nobody uses any more, or a new one.
+  uint32_t owned_array(const std::string& name, int64_t bytes, int access_bytes);
   void before_write(uint32_t array);
   void before_read(uint32_t array);
   void wait_for(uint32_t array);
@@ -369,8 +371,9 @@ class Lowering {
   ValueId log_ = kNone;                                      ///< i64: address of the log
   std::map<uint32_t, bool> pending_reads_, pending_writes_;  ///< since the last barrier
   TouchedViews touched_views_;
-  std::map<uint32_t, int> array_depth_;  ///< loop nest an array is in use in; -1: free
-  std::set<uint32_t> owned_;             ///< arrays of slices: no subgroup sees another's
+  std::vector<BlockId> homes_;     ///< of the shared arrays, as assign_storage takes them
+  std::set<uint32_t> owned_;       ///< arrays of slices: no subgroup sees another's
+  std::set<uint32_t> free_owned_;  ///< that nobody uses any more
   int loop_depth_ = 0;
   std::map<InstId, RoomPlace> room_places_;
   std::map<InstId, bool> bulk_rooms_;                     ///< true: of turns that each subgroup copies for itself
