@@ -66,7 +66,7 @@ TEST_CASE("every slot gets its own element, by matrix loads where lanes would re
         }
 }
 
-TEST_CASE("no matrix load of wide elements, of columns, or of swizzled memory") {
+TEST_CASE("no matrix load of wide elements or of columns; of swizzled memory where pieces stay whole") {
   const Target hopper = ptx_target("sm_90a").value();
   const Layout kept = operand_b(hopper, 8, 64, {1, 1, 1});
   MemoryLayout memory = row_major({8, 64}, 64);
@@ -75,6 +75,10 @@ TEST_CASE("no matrix load of wide elements, of columns, or of swizzled memory") 
   CHECK(plan_shared_read(hopper, kept, memory, 16, 8).load == nullptr);
   memory = row_major({8, 64}, 64);
   memory.swizzle = {3, 3, 6};
+  const SharedRead rows = plan_shared_read(hopper, kept, memory, 16, 8);
+  REQUIRE(rows.load);
+  CHECK(rows.phases == static_cast<int64_t>(rows.accesses.size()) * rows.load->addresses.slots() / 2);  // no conflict
+  memory.swizzle = {1, 2, 6};
   CHECK(plan_shared_read(hopper, kept, memory, 16, 8).load == nullptr);
 }
 

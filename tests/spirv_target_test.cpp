@@ -94,7 +94,7 @@ TEST_CASE("targets of both backends survive as JSON") {
 
 TEST_CASE("every field is needed, none is unknown, and the message names it") {
   const Json good = Json::parse(to_json(gpu()));
-  CHECK(good.size() == 22);
+  CHECK(good.size() == 23);
   CHECK(good["atoms"][0].size() == 14);
   for (const auto& field : good.items()) {
     const std::string& key = field.key();

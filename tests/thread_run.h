@@ -83,13 +83,14 @@ class Run {
     set(i, std::move(out));
   }
 
-  /// Every NaN is the same one, as no pass promises which.
+  /// Every NaN is the same one, that of constants, as no pass promises which.
   void set(const Inst& i, Lanes lanes) {
     const Scalar s = f_.type(i.results[0]).scalar;
     const uint64_t infinity = s == Scalar::f16 ? 0x7c00 : s == Scalar::bf16 ? 0x7f80 : 0x7f800000;
+    const uint64_t quiet = s == Scalar::f16 ? 0x200 : s == Scalar::bf16 ? 0x40 : 0x400000;
     const uint64_t sign = uint64_t{1} << (bits(s) - 1);
     for (uint64_t& lane : lanes)
-      if (is_float(s) && (lane & ~sign) > infinity) lane = infinity + 1;
+      if (is_float(s) && (lane & ~sign) > infinity) lane = infinity | quiet;
     values_[i.results[0]] = std::move(lanes);
   }
 
